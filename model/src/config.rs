@@ -1,0 +1,268 @@
+//! The configuration file: one YAML document, typed; unknown keys are errors.
+//!
+//! In: the file's text. Out: [`Config`]. Never: reading files or the
+//! environment; `cli/` finds and reads the file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// MozDef's configuration. Every key is optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The log between the stages.
+    pub log: LogConfig,
+    /// Ways in.
+    pub ingest: IngestConfig,
+    /// Raw records to normal form.
+    pub normalize: NormalizeConfig,
+    /// Rules and windows.
+    pub correlate: CorrelateConfig,
+    /// Events and alerts to the index.
+    pub sink: SinkConfig,
+    /// The index for one machine.
+    pub embedded: EmbeddedConfig,
+    /// Metrics, health and commands.
+    pub admin: AdminConfig,
+}
+
+/// The log between the stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Folder of the local log and of the embedded index.
+    pub data: PathBuf,
+    /// Partitions of every topic. May grow, never shrink.
+    #[schemars(range(min = 1, max = 64))]
+    pub partitions: u32,
+    /// Largest age of records in topics cleaned by time, in hours.
+    #[schemars(range(min = 1))]
+    pub retention_hours: u64,
+    /// Largest size of one topic cleaned by time, in MiB.
+    #[schemars(range(min = 1))]
+    pub retention_mib: u64,
+    /// Free disk space, in MiB, below which the log takes no more records.
+    pub min_free_mib: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            data: PathBuf::from("./mozdef-data"),
+            partitions: 2,
+            retention_hours: 72,
+            retention_mib: 4096,
+            min_free_mib: 256,
+        }
+    }
+}
+
+/// Ways in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestConfig {
+    /// The HTTP gateway.
+    pub http: HttpConfig,
+}
+
+/// The HTTP gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Who may send. `none` must be written out for an address beyond loopback without tokens.
+    pub auth: Auth,
+    /// SHA-256 (hex) of each bearer token, by the name of its owner.
+    pub tokens: BTreeMap<String, String>,
+    /// Largest request body after decompression, in bytes.
+    #[schemars(range(min = 1024))]
+    pub body_bytes_max: usize,
+    /// Requests that may wait for the log at once; more answer 503.
+    #[schemars(range(min = 1))]
+    pub requests_in_flight_max: usize,
+    /// Longest wait for the log's acknowledgement, in milliseconds; then 503.
+    #[schemars(range(min = 100, max = 25000))]
+    pub ack_timeout_ms: u64,
+    /// Limits of one event.
+    pub event: EventLimits,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            auth: Auth::Auto,
+            tokens: BTreeMap::new(),
+            body_bytes_max: 16 << 20,
+            requests_in_flight_max: 1024,
+            ack_timeout_ms: 10_000,
+            event: EventLimits::default(),
+        }
+    }
+}
+
+/// Who may send to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Tokens where some are configured; anybody on loopback where none are.
+    Auto,
+    /// A token is always needed.
+    Token,
+    /// Anybody may send, from anywhere.
+    None,
+}
+
+/// Limits of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventLimits {
+    /// Largest event, in bytes of JSON or text.
+    #[schemars(range(min = 1024))]
+    pub bytes_max: usize,
+    /// Deepest nesting.
+    #[schemars(range(min = 4, max = 512))]
+    pub depth_max: usize,
+    /// Most fields, over all levels.
+    #[schemars(range(min = 16))]
+    pub fields_max: usize,
+}
+
+impl Default for EventLimits {
+    fn default() -> Self {
+        EventLimits { bytes_max: 1 << 20, depth_max: 64, fields_max: 1000 }
+    }
+}
+
+/// Raw records to normal form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NormalizeConfig {
+    /// Name written to `mozdefhostname`; the machine's name when empty.
+    pub hostname: String,
+    /// Limits of one event.
+    pub event: EventLimits,
+    /// Plugins that do not run, by name.
+    pub disabled_plugins: Vec<String>,
+    /// MaxMind city database (`.mmdb`); no geolocation when absent.
+    pub geoip_database: Option<PathBuf>,
+}
+
+/// Rules and windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorrelateConfig {
+    /// Folders of rules. The shipped rules are used when empty.
+    pub rules: Vec<PathBuf>,
+    /// How long after the highest receipt time a partition may still bring older ones, in milliseconds.
+    pub disorder_ms: u64,
+    /// How much older than its receipt an event's own time may be and still count, in milliseconds.
+    pub lateness_ms: u64,
+    /// How far ahead of its receipt an event's own time may be and still count, in milliseconds.
+    pub skew_ms: u64,
+    /// [`CorrelateConfig::lateness_ms`] by event `source`, where it differs.
+    pub lateness_ms_by_source: BTreeMap<String, u64>,
+    /// Least time between two revisions of an alert, in milliseconds.
+    pub revise_ms: u64,
+    /// Most entries that one group may hold exactly.
+    #[schemars(range(min = 100))]
+    pub group_entries_max: usize,
+}
+
+impl Default for CorrelateConfig {
+    fn default() -> Self {
+        CorrelateConfig {
+            rules: Vec::new(),
+            disorder_ms: 30_000,
+            lateness_ms: 120_000,
+            skew_ms: 300_000,
+            lateness_ms_by_source: BTreeMap::from([("cloudtrail".to_owned(), 1_200_000)]),
+            revise_ms: 5_000,
+            group_entries_max: 10_000,
+        }
+    }
+}
+
+/// Events and alerts to the index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkConfig {
+    /// OpenSearch's address; the embedded index when absent.
+    pub url: Option<String>,
+    /// User name for OpenSearch; its password comes from `$MOZDEF_OPENSEARCH_PASSWORD`.
+    pub user: Option<String>,
+    /// Most documents in one bulk request.
+    #[schemars(range(min = 1, max = 10000))]
+    pub bulk_documents_max: usize,
+    /// Most bytes in one bulk request.
+    #[schemars(range(min = 1024))]
+    pub bulk_bytes_max: usize,
+    /// Longest wait for a bulk request to fill, in milliseconds.
+    pub bulk_wait_ms: u64,
+    /// Bulk requests under way at once.
+    #[schemars(range(min = 1, max = 64))]
+    pub bulk_in_flight_max: usize,
+    /// Primary shards of a new index.
+    #[schemars(range(min = 1))]
+    pub shards: u32,
+    /// Replicas of a new index.
+    pub replicas: u32,
+    /// `index.mapping.total_fields.limit` of new indices.
+    #[schemars(range(min = 100))]
+    pub total_fields_max: u32,
+}
+
+impl Default for SinkConfig {
+    fn default() -> Self {
+        SinkConfig {
+            url: None,
+            user: None,
+            bulk_documents_max: 1000,
+            bulk_bytes_max: 8 << 20,
+            bulk_wait_ms: 200,
+            bulk_in_flight_max: 4,
+            shards: 1,
+            replicas: 0,
+            total_fields_max: 1000,
+        }
+    }
+}
+
+/// The index for one machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddedConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Memory for documents that are not yet written, in MiB, for all indices together.
+    #[schemars(range(min = 16))]
+    pub writer_mib: usize,
+    /// Longest time from a document's acknowledgement to its first appearance in a search, in milliseconds.
+    #[schemars(range(min = 50))]
+    pub refresh_ms: u64,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        EmbeddedConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9200)), writer_mib: 32, refresh_ms: 1000 }
+    }
+}
+
+/// Metrics, health and commands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9600)) }
+    }
+}

@@ -1,0 +1,50 @@
+//! Names of record headers: one list for all stages, so that what one writes
+//! another can read. Values are UTF-8 text unless said otherwise.
+
+/// When the gateway or bridge took the record: milliseconds since 1970, decimal.
+pub const RECEIVED: &str = "received";
+/// Which input took it: `http`, `syslog`, `bulk`, …
+pub const INPUT: &str = "input";
+/// Who sent it: token name, or `anonymous`.
+pub const PRINCIPAL: &str = "principal";
+/// MozDef's endpoint name (`events`, `cef`, or the app of `/custom/<app>`); merged into the event.
+pub const ENDPOINT: &str = "endpoint";
+/// `true` when the endpoint is a custom one: key mapping is skipped.
+pub const CUSTOM_ENDPOINT: &str = "customendpoint";
+/// Media type of the value: `application/json` (default) or `text/x-syslog`.
+pub const CONTENT_TYPE: &str = "content-type";
+/// Address of the sender.
+pub const PEER: &str = "peer";
+/// The client's own id of the record or batch, where it gave one.
+pub const CLIENT_ID: &str = "client-id";
+/// Number of the record within the client's batch, decimal.
+pub const ITEM: &str = "item";
+/// `1` for history that is loaded: indexed, but no part in live rules.
+pub const BACKFILL: &str = "backfill";
+/// The event's id (hex), where it differs from the key or the key is another thing.
+pub const EVENT_ID: &str = "event-id";
+/// Where the record came from: `topic/partition/offset[/item]`.
+pub const ORIGIN: &str = "origin";
+/// What kind of record this is where a topic carries several: see the `KIND_` constants.
+pub const KIND: &str = "kind";
+/// Index (alias) a plugin chose for the event, where it is not `events`.
+pub const INDEX: &str = "index";
+/// Document id a plugin chose for the event.
+pub const DOCUMENT_ID: &str = "document-id";
+/// Stage that gave the record up (dead letters).
+pub const STAGE: &str = "stage";
+/// Why it was given up (dead letters, late events).
+pub const REASON: &str = "reason";
+/// More about the reason, for people.
+pub const DETAIL: &str = "detail";
+/// Version of MozDef that gave it up.
+pub const VERSION: &str = "version";
+/// Revision of an alert, decimal.
+pub const REVISION: &str = "revision";
+/// Rule id of a late event.
+pub const RULE: &str = "rule";
+
+/// [`KIND`]: nothing received before `RECEIVED` is still to come in this partition.
+pub const KIND_HEARTBEAT: &str = "heartbeat";
+/// [`KIND`]: a map of watermarks in `mozdef.matches`.
+pub const KIND_WATERMARK: &str = "watermark";

@@ -1,0 +1,61 @@
+//! The loop log → outside: work is in flight in parallel and ends in any
+//! order; only the contiguous finished prefix of a partition is committed. (Skeleton.)
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::error::Reason;
+use model::metrics::Stage;
+use model::time::Clock;
+use model::topic::Topic;
+
+use crate::log::{LogError, SharedLog};
+use crate::record::Record;
+use crate::shutdown::Shutdown;
+
+/// Outside effect of a stage; idempotent by id.
+#[async_trait]
+pub trait Delivery: Send + Sync + 'static {
+    /// Delivers a batch and returns one outcome for each record, in order. Retries inside, for as long as it takes;
+    /// the driver drops the future at shutdown, after the grace time, and the records are delivered again later.
+    async fn deliver(&self, records: &[Record]) -> Vec<Outcome>;
+}
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Refused for good: the driver writes it to `mozdef.dead`.
+    Dead { reason: Reason, detail: String },
+}
+
+/// How a delivery is run.
+#[derive(Clone, Debug)]
+pub struct DeliveryOptions {
+    /// Consumer group.
+    pub group: &'static str,
+    /// For metrics and dead letters.
+    pub stage: Stage,
+    /// Topic consumed.
+    pub input: Topic,
+    /// Most records of one batch.
+    pub batch_records_max: usize,
+    /// Most bytes of one batch.
+    pub batch_bytes_max: usize,
+    /// Longest wait for a batch to fill, in milliseconds.
+    pub batch_wait_ms: u64,
+    /// Batches under way at once.
+    pub in_flight_max: usize,
+}
+
+/// Runs until shutdown (waits for what is in flight up to the grace time, commits, returns `Ok`) or until the log is broken.
+pub async fn run_delivery(
+    _log: SharedLog,
+    _options: DeliveryOptions,
+    _delivery: Arc<dyn Delivery>,
+    _clock: Clock,
+    _shutdown: Shutdown,
+) -> Result<(), LogError> {
+    todo!()
+}

@@ -1,0 +1,14 @@
+//! The log between the stages: one interface, and the two loops that run over it.
+//!
+//! In: records to append, groups that consume. Out: records in order by
+//! partition; outputs and offsets committed together. Never: what a record means.
+
+#![forbid(unsafe_code)]
+
+pub mod delivery;
+pub mod local;
+pub mod log;
+pub mod partition;
+pub mod record;
+pub mod shutdown;
+pub mod worker;
