@@ -1,0 +1,133 @@
+//! Rules as they are in force: compiled, with what their alerts say.
+//!
+//! In: parsed rule files. Out: [`RuleInfo`], [`Correlation`]. Never: YAML.
+
+use std::sync::Arc;
+
+use model::event::Path;
+
+/// What a rule's alerts say; everything of a rule but its matching.
+#[derive(Clone, Debug)]
+pub struct RuleInfo {
+    /// UUID, or the name where the file has none.
+    pub id: String,
+    /// Name by which correlations refer to it; also the alert's `classname` (else the title).
+    pub name: Option<String>,
+    /// Title.
+    pub title: String,
+    /// Sigma level: `informational`, `low`, `medium`, `high`, `critical`.
+    pub level: Level,
+    /// `INFO`, `NOTICE`, `WARNING`, `ERROR`, `CRITICAL`.
+    pub severity: String,
+    /// Category of the alert.
+    pub category: String,
+    /// Tags of the alert.
+    pub tags: Vec<String>,
+    /// ATT&CK ids, such as `T1110`.
+    pub attack: Vec<String>,
+    /// Summary template (minijinja), checked when loaded.
+    pub summary: String,
+    /// Most sample events in an alert.
+    pub samples: usize,
+    /// Where to announce the alert.
+    pub channel: Option<String>,
+    /// Explicit `notify_mozdefbot`.
+    pub notify: Option<bool>,
+    /// Runbook.
+    pub url: Option<String>,
+    /// Event `source` values whose lateness applies, if known; else the default lateness.
+    pub sources: Vec<String>,
+    /// Digest of all that the matching compiles to (`rules.md` §7): 32 hex digits.
+    pub generation: String,
+}
+
+/// Sigma's levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// `informational` → severity `INFO`.
+    Informational,
+    /// `low` → `NOTICE`.
+    Low,
+    /// `medium` → `WARNING`.
+    Medium,
+    /// `high` → `ERROR`.
+    High,
+    /// `critical` → `CRITICAL`.
+    Critical,
+}
+
+/// A compiled detection rule, without its matcher.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    /// What its alerts say.
+    pub info: Arc<RuleInfo>,
+    /// Whether it alerts by itself: it is referred to by no correlation, or one says `generate: true`.
+    pub alerts: bool,
+}
+
+/// A compiled correlation rule.
+#[derive(Clone, Debug)]
+pub struct Correlation {
+    /// What its alerts say.
+    pub info: Arc<RuleInfo>,
+    /// What is counted. Other kinds come later.
+    pub kind: Kind,
+    /// Positions in the rule set's list of detections.
+    pub members: Vec<usize>,
+    /// Fields whose values make a group, with the paths where each is looked for, in order.
+    pub group_by: Vec<GroupField>,
+    /// Length of the window, in milliseconds; at least 1.
+    pub timespan_ms: i64,
+    /// When a window is hot.
+    pub condition: Condition,
+}
+
+/// Kinds of correlation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Distinct event ids.
+    EventCount,
+}
+
+/// A group-by field.
+#[derive(Clone, Debug)]
+pub struct GroupField {
+    /// As written in the rule.
+    pub name: String,
+    /// Where it is looked for; the first that is present counts.
+    pub paths: Vec<Path>,
+}
+
+/// Bounds of a correlation condition; all given ones must hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Greater than.
+    pub gt: Option<u64>,
+    /// Greater than or equal.
+    pub gte: Option<u64>,
+    /// Less than.
+    pub lt: Option<u64>,
+    /// Less than or equal.
+    pub lte: Option<u64>,
+    /// Equal.
+    pub eq: Option<u64>,
+    /// Not equal.
+    pub neq: Option<u64>,
+}
+
+impl Condition {
+    /// Whether a measure satisfies every bound.
+    pub fn holds(&self, measure: u64) -> bool {
+        self.gt.is_none_or(|n| measure > n)
+            && self.gte.is_none_or(|n| measure >= n)
+            && self.lt.is_none_or(|n| measure < n)
+            && self.lte.is_none_or(|n| measure <= n)
+            && self.eq.is_none_or(|n| measure == n)
+            && self.neq.is_none_or(|n| measure != n)
+    }
+
+    /// Whether a hot time can be told as soon as it appears: only lower bounds (`rules.md` §2).
+    pub fn fires_at_once(&self) -> bool {
+        self.lt.is_none() && self.lte.is_none() && self.eq.is_none() && self.neq.is_none()
+    }
+}

@@ -1,0 +1,4 @@
+//! A MaxMind city database. (Skeleton.)
+
+/// An open city database.
+pub struct GeoDatabase {}
