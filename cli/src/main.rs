@@ -1,2 +1,73 @@
-//! Skeleton.
-fn main() {}
+//! `mozdef`: one binary, whose subcommands are the stages and the tools.
+//!
+//! In: the command line. Out: an exit code: 0 done, 1 failed, 2 wrong usage.
+//! Never: panics on what a user typed or a file holds.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod arguments;
+mod client;
+mod commands;
+mod configuration;
+mod logging;
+mod output;
+mod samples;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the one place where a command reports its failure")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("mozdef: {error:#}");
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config_file = arguments.config.as_deref();
+    // Commands without a server need neither a configuration nor a runtime.
+    match arguments.command {
+        Command::Config(command) => return commands::config::run(config_file, command),
+        Command::Rules(command) => return commands::rules::run(config_file, command),
+        Command::Normalize(options) => return commands::normalize::run(config_file, options),
+        Command::Up(_)
+        | Command::Demo(_)
+        | Command::Send(_)
+        | Command::Search(_)
+        | Command::Alerts(_)
+        | Command::Dlq(_) => {}
+    }
+    let config = configuration::load(config_file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        match arguments.command {
+            Command::Up(options) => commands::up::run(config, options).await,
+            Command::Demo(options) => commands::demo::run(config, options).await,
+            Command::Send(options) => commands::send::run(config, options).await,
+            Command::Search(options) => commands::search::run(config, options).await,
+            Command::Alerts(options) => commands::alerts::run(config, options).await,
+            Command::Dlq(command) => commands::dlq::run(config, command).await,
+            Command::Config(_) | Command::Rules(_) | Command::Normalize(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A blocked thread (a full disk, say) must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}

@@ -1,0 +1,238 @@
+//! The command line: every subcommand and option, with the help that teaches them.
+//!
+//! In: arguments. Out: [`Arguments`]. Never: defaults that the configuration owns.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A defence platform: takes security events from any log shipper, normalises, stores and searches them, and
+/// raises alerts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mozdef",
+    version,
+    about = "MozDef takes security events from any log shipper, normalises and searches them, and raises alerts.",
+    after_help = "First steps:\n  \
+        mozdef demo                       see it work: sample attacks, live, on one machine\n  \
+        mozdef up                         run everything on this machine, in ./mozdef-data\n  \
+        mozdef send /var/log/auth.log     send a log file to it\n  \
+        mozdef search 'failed password'   find events\n  \
+        mozdef alerts --follow            watch alerts as they are raised\n\n\
+        Configuration: --config, $MOZDEF_CONFIG, ./mozdef.yaml, /etc/mozdef/mozdef.yaml, else defaults."
+)]
+pub struct Arguments {
+    /// Configuration file (YAML).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every stage in this process, with the local log and the embedded index.
+    Up(Up),
+    /// Start on a fresh folder, play sample attacks and show what happens.
+    Demo(Demo),
+    /// Send log files to a gateway and wait until they are safe.
+    Send(Send),
+    /// Search events (Lucene syntax).
+    Search(Search),
+    /// List alerts, newest first, or follow them as they are raised.
+    Alerts(Alerts),
+    /// Show what could not be processed, and why.
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// Turn log lines on standard input into normal form, without a server.
+    Normalize(Normalize),
+    /// Check, test and run rules, without a server.
+    #[command(subcommand)]
+    Rules(Rules),
+    /// Check the configuration, or print its schema.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Options of `mozdef up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Data folder; overrides `log.data`.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Logs as JSON lines instead of text.
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Options of `mozdef demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Data folder; a temporary one by default. Must be empty or absent.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Check the numbers and end, instead of staying up until Ctrl-C.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// How the lines of a file are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON objects: one a line, one after another, or in an array.
+    Json,
+    /// Syslog lines (RFC 3164, RFC 5424, or without a priority).
+    Syslog,
+    /// By the first character of the file: `{` or `[` is JSON.
+    Auto,
+}
+
+/// Options of `mozdef send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// Files to send; `-` is standard input; `.gz` and `.zst` are decompressed.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Gateway address; by default that of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    /// How lines are read.
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub format: Format,
+    /// Mark as history: indexed, but no part in live rules.
+    #[arg(long)]
+    pub backfill: bool,
+    /// Move all times so that the newest is now (for samples and tests).
+    #[arg(long, conflicts_with = "backfill")]
+    pub move_to_now: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `mozdef search`.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// Lucene query, such as `details.username:root AND failed`; `*` finds everything.
+    pub query: String,
+    /// Not before: ISO time, or as far back as `15m`, `2h`, `7d`.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Not after: ISO time, or as far back as `15m`, `2h`, `7d`.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Most events to show.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub size: u32,
+    /// Print `{"total": N, "hits": […]}`.
+    #[arg(long)]
+    pub json: bool,
+    /// Admin address of the running `mozdef up`.
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+}
+
+/// Options of `mozdef alerts`.
+#[derive(Debug, Args)]
+pub struct Alerts {
+    /// Go on showing alerts as they are raised or revised.
+    #[arg(long)]
+    pub follow: bool,
+    /// Most alerts to list.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub size: u32,
+    /// Print JSON: an array, or one alert a line with --follow.
+    #[arg(long)]
+    pub json: bool,
+    /// Admin address of the running `mozdef up`.
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+}
+
+/// `mozdef dlq`.
+#[derive(Debug, Subcommand)]
+pub enum Dlq {
+    /// List the newest dead letters.
+    List {
+        /// Most letters to show.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        size: u32,
+        /// Print `{"total": N, "letters": […]}`.
+        #[arg(long)]
+        json: bool,
+        /// Admin address of the running `mozdef up`.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+    },
+    /// Show one dead letter whole: headers and original bytes.
+    Show {
+        /// Its event id.
+        id: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Admin address of the running `mozdef up`.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+    },
+}
+
+/// Options of `mozdef normalize`.
+#[derive(Debug, Args)]
+pub struct Normalize {
+    /// How lines are read; JSON is one object a line.
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub format: Format,
+    /// Take this as the time of receipt (RFC 3339) instead of the clock's.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<String>,
+    /// Name written to `mozdefhostname`.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Run only this plugin, on events that are in normal form already.
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+}
+
+/// `mozdef rules`.
+#[derive(Debug, Subcommand)]
+pub enum Rules {
+    /// Read rule files and report every mistake with its place.
+    Check {
+        /// Files or folders; the shipped rules when none is given.
+        paths: Vec<PathBuf>,
+        /// Print `{"files": N, "rules": N, "errors": […]}`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the tests inside rule files.
+    Test {
+        /// Files or folders; the shipped rules when none is given.
+        paths: Vec<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Judge events in normal form on standard input by their own times; print alerts as JSON lines.
+    Run {
+        /// Files or folders; the shipped rules when none is given.
+        paths: Vec<PathBuf>,
+    },
+}
+
+/// `mozdef config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and report every mistake with its line.
+    Check {
+        /// The file; by default the one that the other commands would use.
+        file: Option<PathBuf>,
+        /// Print `{"file": …, "errors": […]}`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}

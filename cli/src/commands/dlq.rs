@@ -1,0 +1,77 @@
+//! `mozdef dlq list|show`: what could not be processed, and why.
+//!
+//! In: `mozdef.dead` of a running MozDef. Out: a table, one letter whole, or JSON.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::arguments::Dlq;
+use crate::client::AdminClient;
+use crate::configuration::Loaded;
+use crate::output;
+
+/// Runs the command.
+pub async fn run(loaded: Loaded, command: Dlq) -> anyhow::Result<ExitCode> {
+    match command {
+        Dlq::List { size, json, admin } => {
+            let client = AdminClient::new(admin, &loaded.config)?;
+            list(&client, size, json).await
+        }
+        Dlq::Show { id, json, admin } => {
+            let client = AdminClient::new(admin, &loaded.config)?;
+            show(&client, &id, json).await
+        }
+    }
+}
+
+async fn list(client: &AdminClient, size: u32, as_json: bool) -> anyhow::Result<ExitCode> {
+    let found = client.get("/api/dead", &[("size", &size.to_string())]).await?;
+    let total = found.get("total").and_then(Value::as_u64).unwrap_or(0);
+    let letters = found.get("letters").and_then(Value::as_array).cloned().unwrap_or_default();
+    if as_json {
+        output::json(&json!({"total": total, "letters": letters}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if letters.is_empty() {
+        output::line("no dead letter");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = letters.iter().map(row).collect();
+    output::line(&output::table(&["TIME", "ID", "STAGE", "REASON", "DETAIL"], rows));
+    output::line(&format!(
+        "{} of {}; `mozdef dlq show ID` prints one whole",
+        letters.len(),
+        output::counted(total as usize, "dead letter")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(letter: &Value) -> Vec<String> {
+    let text = |key: &str| letter.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    vec![text("time"), text("id"), text("stage"), text("reason"), text("detail")]
+}
+
+async fn show(client: &AdminClient, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+    let letter = client.get("/api/dead/show", &[("id", id)]).await?;
+    if as_json {
+        output::json(&letter);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for key in ["time", "position", "bytes"] {
+        if let Some(value) = letter.get(key) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            output::line(&format!("{key:12} {}", output::printable(&text)));
+        }
+    }
+    for (name, value) in letter.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        output::line(&format!("{name:12} {}", output::printable(value.as_str().unwrap_or_default())));
+    }
+    output::line("");
+    let original = letter.get("text").and_then(Value::as_str).unwrap_or_default();
+    output::line(&original.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect::<String>());
+    if letter.get("text_is_lossy").and_then(Value::as_bool).unwrap_or(false) {
+        output::line("(not UTF-8; --json gives the exact bytes as base64)");
+    }
+    Ok(ExitCode::SUCCESS)
+}
