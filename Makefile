@@ -1,0 +1,56 @@
+# MozDef. Each target installs what it needs on a bare Debian machine.
+#
+#   make run     build, start everything on a fresh folder, play sample attacks, stay up until Ctrl-C
+#   make demo    the same, checks the numbers and ends
+#   make test    every test (about ten minutes on two cores)
+#   make cases   the recorded cases of the original  [CASES=DIR]
+#   make bench   the benchmarks, in events per CPU second
+#   make faults  the long form of the fault tests (kill -9, fuzzing)
+#   make lint    format, clippy, licences, one version of each crate
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CASES ?= ../shared/cases
+export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
+CI_PROFILE := --profile ci
+BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink correlate:window
+
+.PHONY: help run demo test cases bench faults lint rust deny
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+rust:
+	@tests/setup/rust
+
+deny: rust
+	@tests/setup/deny
+
+run: rust
+	cargo build --release --locked -p mozdef
+	cargo run --release --locked -q -p mozdef -- demo
+
+demo: rust
+	cargo build --release --locked -p mozdef
+	cargo run --release --locked -q -p mozdef -- demo --check
+
+test: rust
+	cargo build $(CI_PROFILE) --locked --workspace --bins
+	cargo test $(CI_PROFILE) --locked --workspace
+
+cases: rust
+	@cargo run $(CI_PROFILE) --locked -q -p tests --bin cases -- $(CASES)
+
+bench: rust
+	@tests/setup/machine
+	@set -e; for pair in $(BENCHES); do cargo bench --locked -q -p $${pair%%:*} --bench $${pair##*:}; done
+
+faults: rust
+	cargo build $(CI_PROFILE) --locked --workspace --bins
+	MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=$${MOZDEF_FUZZ_CASES:-2000000} cargo test $(CI_PROFILE) --locked --workspace -- --nocapture
+
+lint: deny
+	cargo fmt --all --check
+	cargo clippy $(CI_PROFILE) --locked --workspace --all-targets -- -D warnings
+	PATH="$$HOME/.cache/mozdef/tools/bin:$$PATH" cargo deny --locked check licenses bans sources
