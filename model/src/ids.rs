@@ -155,10 +155,7 @@ mod tests {
         assert_eq!(a, EventId::from_client("p", "http", b"x", 0));
         assert_ne!(a, EventId::from_client("p", "http", b"x", 1));
         assert_ne!(a, EventId::from_client("ph", "ttp", b"x", 0));
-        assert_ne!(
-            EventId::from_position("l", "t", 0, 1, 0),
-            EventId::from_position("l", "t", 1, 0, 0)
-        );
+        assert_ne!(EventId::from_position("l", "t", 0, 1, 0), EventId::from_position("l", "t", 1, 0, 0));
     }
 
     #[test]

@@ -10,8 +10,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::error::Reason;
@@ -251,8 +251,12 @@ impl Metrics {
 
     /// `(in, out, dropped, dead)` of a stage.
     pub fn totals(&self, stage: Stage) -> (u64, u64, u64, u64) {
-        let dropped = Drop::ALL.iter().map(|r| self.records_dropped.with_label_values(&[stage.as_str(), r.as_str()]).get());
-        let dead = Reason::ALL.iter().map(|r| self.records_dead.with_label_values(&[stage.as_str(), r.as_str()]).get());
+        let dropped = Drop::ALL
+            .iter()
+            .map(|r| self.records_dropped.with_label_values(&[stage.as_str(), r.as_str()]).get());
+        let dead = Reason::ALL
+            .iter()
+            .map(|r| self.records_dead.with_label_values(&[stage.as_str(), r.as_str()]).get());
         (
             self.records_in.with_label_values(&[stage.as_str()]).get(),
             self.records_out.with_label_values(&[stage.as_str()]).get(),
@@ -275,7 +279,10 @@ impl Metrics {
 const TABLE_IS_VALID: &str = "the table of metrics has valid, distinct names";
 
 #[allow(clippy::expect_used, reason = "rows are constants of this file")]
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
     let made = made.expect(TABLE_IS_VALID);
     registry.register(Box::new(made.clone())).expect(TABLE_IS_VALID);
     made
@@ -324,7 +331,10 @@ mod tests {
         m.dropped(Stage::Match, Drop::Late, 2);
         m.dead(Stage::Match, Reason::MalformedRecord, 1);
         let after = m.totals(Stage::Match);
-        assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2, after.3 - before.3), (6, 3, 2, 1));
+        assert_eq!(
+            (after.0 - before.0, after.1 - before.1, after.2 - before.2, after.3 - before.3),
+            (6, 3, 2, 1)
+        );
         assert!(m.text().contains("mozdef_records_dropped_total{reason=\"late\",stage=\"match\"}"));
     }
 

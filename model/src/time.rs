@@ -142,10 +142,13 @@ fn days_in_month(year: i64, month: i64) -> Option<i64> {
 /// Fixed layout `YYYY-MM-DD[T ]HH:MM:SS[.digits][Z|±HH[:]MM]`; a leap second counts as the next second.
 fn parse_iso(text: &[u8]) -> Option<Timestamp> {
     let number = |from: usize, to: usize| -> Option<i64> {
-        text.get(from..to)?.iter().try_fold(0_i64, |sum, c| c.is_ascii_digit().then(|| sum * 10 + i64::from(c - b'0')))
+        text.get(from..to)?
+            .iter()
+            .try_fold(0_i64, |sum, c| c.is_ascii_digit().then(|| sum * 10 + i64::from(c - b'0')))
     };
     let at = |index: usize| text.get(index).copied();
-    let separators = at(4) == Some(b'-') && at(7) == Some(b'-') && at(13) == Some(b':') && at(16) == Some(b':');
+    let separators =
+        at(4) == Some(b'-') && at(7) == Some(b'-') && at(13) == Some(b':') && at(16) == Some(b':');
     if !separators || !matches!(at(10), Some(b'T' | b't' | b' ')) {
         return None;
     }
@@ -242,8 +245,17 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for bad in ["", "2016", "2016-13-01T00:00:00Z", "2015-02-29T00:00:00Z", "2016-07-13T24:00:00Z",
-            "2016-07-13T14:33:31.Z", "2016-07-13T14:33:31+99:00", "2016-07-13T14:33:31 Z", "ä016-07-13T14:33:31"] {
+        for bad in [
+            "",
+            "2016",
+            "2016-13-01T00:00:00Z",
+            "2015-02-29T00:00:00Z",
+            "2016-07-13T24:00:00Z",
+            "2016-07-13T14:33:31.Z",
+            "2016-07-13T14:33:31+99:00",
+            "2016-07-13T14:33:31 Z",
+            "ä016-07-13T14:33:31",
+        ] {
             assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
         }
     }
@@ -253,7 +265,10 @@ mod tests {
         for day in (0..146_097).step_by(7) {
             let micros = (day - 20_000) * 86_400_000_000;
             let (year, month, of_month) = Timestamp::from_micros(micros).civil_date();
-            assert_eq!(Timestamp::from_civil(year, month, of_month, 0, 0).map(Timestamp::micros), Some(micros));
+            assert_eq!(
+                Timestamp::from_civil(year, month, of_month, 0, 0).map(Timestamp::micros),
+                Some(micros)
+            );
         }
         assert_eq!(Timestamp::from_millis(1_718_000_000_000).day(), "20240610");
         assert_eq!(Timestamp::from_millis(1_718_000_000_000).month(), "202406");
