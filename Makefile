@@ -14,7 +14,7 @@ SHELL := /bin/bash
 CASES ?= ../shared/cases
 export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
-BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink correlate:window
+BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink correlate:window tests:whole
 
 .PHONY: help run demo test cases bench faults lint rust deny
 
@@ -44,6 +44,7 @@ cases: rust
 
 bench: rust
 	@tests/setup/machine
+	cargo build --release --locked -q -p mozdef
 	@set -e; for pair in $(BENCHES); do cargo bench --locked -q -p $${pair%%:*} --bench $${pair##*:}; done
 
 faults: rust

@@ -1,1 +1,11 @@
-//! Skeleton.
+//! Tests of the whole: a harness around the real binary, and the runner of
+//! recorded cases.
+//!
+//! In: the built `mozdef`, recorded data beside the project. Out: test
+//! results. Never: part of the product.
+
+#![forbid(unsafe_code)]
+
+pub mod cases;
+pub mod data;
+pub mod server;

@@ -1,0 +1,85 @@
+//! Alerts: `/api/alerts` lists the newest from the index; `/api/alerts/next`
+//! waits for revisions after a cursor, straight from the topic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use model::topic::Topic;
+use serde_json::{Value, json};
+use stream::log::FetchLimits;
+
+use super::{Admin, Failure, answer};
+
+const FETCH: FetchLimits = FetchLimits { records_max: 200, bytes_max: 8 << 20 };
+/// How often the topic is looked at while somebody waits.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longest wait of one request.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// The newest alerts, newest first.
+pub async fn list(
+    State(admin): State<Arc<Admin>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<Response, Failure> {
+    let size = match parameters.get("size") {
+        None => 20,
+        Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
+    };
+    let alerts = admin.search.alerts(size).await.map_err(Failure::unavailable)?;
+    Ok(answer(StatusCode::OK, &json!({"total": alerts.total, "alerts": alerts.hits})))
+}
+
+/// Revisions after `after` (a cursor, `end` or `start`), waiting up to 25 s for the first.
+pub async fn next(
+    State(admin): State<Arc<Admin>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Result<Response, Failure> {
+    let after = parameters.get("after").map_or("end", String::as_str);
+    let mut offsets = cursor(&admin, after).await?;
+    let deadline = tokio::time::Instant::now() + WAIT_MAX;
+    let mut alerts = Vec::new();
+    loop {
+        for (partition, offset) in offsets.iter_mut().enumerate() {
+            let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+            let records =
+                admin.log.fetch(Topic::Alerts, partition, *offset, FETCH).await.map_err(Failure::unavailable)?;
+            for record in records {
+                *offset = record.offset.saturating_add(1);
+                alerts.extend(serde_json::from_slice::<Value>(&record.value).ok().map(|alert| (record.appended, alert)));
+            }
+        }
+        if !alerts.is_empty() || tokio::time::Instant::now() >= deadline {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    alerts.sort_by_key(|(appended, _)| *appended);
+    let alerts: Vec<Value> = alerts.into_iter().map(|(_, alert)| alert).collect();
+    let cursor: Vec<String> = offsets.iter().map(u64::to_string).collect();
+    Ok(answer(StatusCode::OK, &json!({"cursor": cursor.join(","), "alerts": alerts})))
+}
+
+/// Next offset of each partition.
+async fn cursor(admin: &Admin, after: &str) -> Result<Vec<u64>, Failure> {
+    let partitions = admin.log.partitions(Topic::Alerts);
+    let mut offsets = Vec::new();
+    for partition in 0..partitions {
+        let extent = admin.log.extent(Topic::Alerts, partition).await.map_err(Failure::unavailable)?;
+        offsets.push(match after {
+            "end" => extent.end,
+            _ => extent.start,
+        });
+    }
+    if after == "end" || after == "start" {
+        return Ok(offsets);
+    }
+    let given: Result<Vec<u64>, _> = after.split(',').map(str::parse).collect();
+    match given {
+        Ok(given) if given.len() == offsets.len() => Ok(given),
+        _ => Err(Failure::bad(format!("after: {after} is no cursor of this log; begin with `end` or `start`"))),
+    }
+}

@@ -1,0 +1,134 @@
+//! The admin listener: metrics, health, and what the commands ask of a running MozDef.
+//!
+//! In: HTTP on loopback. Out: Prometheus text and JSON. Never: changes; this
+//! listener has no authentication, so it only reads.
+
+mod alerts;
+mod dead;
+mod search;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use model::metrics::{Stage, metrics};
+use model::time::Clock;
+use serde_json::{Value, json};
+use stream::log::SharedLog;
+use tokio::net::TcpListener;
+
+/// What the handlers share.
+pub struct Admin {
+    /// The log, for dead letters and alerts.
+    pub log: SharedLog,
+    /// The index, for events and alerts.
+    pub search: sink::search::Searcher,
+    /// Whether every stage runs.
+    pub ready: Arc<Readiness>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Whether the process can do its work, and what it waits for.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    ready: AtomicBool,
+}
+
+impl Readiness {
+    /// Says that every stage runs, or no longer does.
+    pub fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+        metrics().ready.set(if ready { 1.0 } else { 0.0 });
+    }
+
+    /// Whether every stage runs.
+    pub fn get(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// Serves until `ended`.
+pub async fn serve(
+    listener: TcpListener,
+    admin: Arc<Admin>,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/", get(home))
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/api/status", get(status))
+        .route("/api/search", get(search::search))
+        .route("/api/alerts", get(alerts::list))
+        .route("/api/alerts/next", get(alerts::next))
+        .route("/api/dead", get(dead::list))
+        .route("/api/dead/show", get(dead::show))
+        .with_state(admin);
+    axum::serve(listener, router).with_graceful_shutdown(ended).await
+}
+
+/// An answer that names what went wrong.
+pub struct Failure(StatusCode, String);
+
+impl Failure {
+    fn bad(message: impl Into<String>) -> Failure {
+        Failure(StatusCode::BAD_REQUEST, message.into())
+    }
+
+    fn missing(message: impl Into<String>) -> Failure {
+        Failure(StatusCode::NOT_FOUND, message.into())
+    }
+
+    fn unavailable(message: impl std::fmt::Display) -> Failure {
+        Failure(StatusCode::SERVICE_UNAVAILABLE, message.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        answer(self.0, &json!({"error": self.1}))
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn home() -> Response {
+    let paths = ["/metrics", "/healthz", "/readyz", "/api/status", "/api/search?query=*", "/api/alerts", "/api/dead"];
+    answer(StatusCode::OK, &json!({"name": "MozDef", "version": env!("CARGO_PKG_VERSION"), "paths": paths}))
+}
+
+async fn metrics_text() -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics().text()).into_response()
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    if admin.ready.get() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+/// The counters of every stage: `in = out + dropped + dead` once it is at rest.
+async fn status(State(admin): State<Arc<Admin>>) -> Response {
+    answer(StatusCode::OK, &json!({"ready": admin.ready.get(), "stages": stages()}))
+}
+
+/// `{stage: {in, out, dropped, dead}}`.
+pub fn stages() -> Value {
+    let rows = Stage::ALL.into_iter().map(|stage| {
+        let (taken, out, dropped, dead) = metrics().totals(stage);
+        (stage.as_str().to_owned(), json!({"in": taken, "out": out, "dropped": dropped, "dead": dead}))
+    });
+    Value::Object(rows.collect())
+}
