@@ -5,5 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod chain;
+pub mod dates;
 pub mod geoip_database;
+pub mod key_mapping;
+pub mod marks;
 pub mod plugin;
+pub mod schema;
+pub mod syslog;

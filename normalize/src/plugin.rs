@@ -22,6 +22,39 @@ pub struct Builtin {
     pub run: fn(&mut Event, &mut Context<'_>) -> Result<Outcome, PluginError>,
 }
 
+/// What the chain runs: native built-ins, and whatever else can do the same.
+pub trait Plugin: Send + Sync {
+    /// See [`Builtin::name`].
+    fn name(&self) -> &str;
+    /// See [`Builtin::registration`].
+    fn registration(&self) -> Vec<&str>;
+    /// See [`Builtin::priority`].
+    fn priority(&self) -> i32;
+    /// The work. Pure.
+    ///
+    /// # Errors
+    /// See [`PluginError`]; what was written until then does not count.
+    fn run(&self, event: &mut Event, context: &mut Context<'_>) -> Result<Outcome, PluginError>;
+}
+
+impl Plugin for &'static Builtin {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn registration(&self) -> Vec<&str> {
+        self.registration.to_vec()
+    }
+
+    fn priority(&self) -> i32 {
+        self.priority
+    }
+
+    fn run(&self, event: &mut Event, context: &mut Context<'_>) -> Result<Outcome, PluginError> {
+        (self.run)(event, context)
+    }
+}
+
 /// What a plugin did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

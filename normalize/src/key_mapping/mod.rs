@@ -1,0 +1,256 @@
+//! What senders call a field, and what it is called in normal form. Keys
+//! lose their `@` and are lower-cased; of several keys for one field the last
+//! wins; what no rule knows goes into `details`, so that nothing is lost.
+//!
+//! In: an event as it came. Out: normal form, before the plugins. Never: a
+//! dropped event: what cannot be converted stays as text, with a remark.
+
+mod cloudtrail;
+mod convert;
+mod field;
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use model::event::{EditError, Event, New, Object, Path, Value};
+use model::time::Timestamp;
+
+use crate::dates::{self, Reference};
+use crate::key_mapping::convert::text_of;
+use crate::key_mapping::field::Field;
+use crate::marks::{Kind, Marks, excerpt};
+
+/// Whose names are mapped: the original had a mapping for each of its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// HTTP and AMQP: every name that is known.
+    EventTask,
+    /// SQS: fewer names; facility is a source; tags as they are.
+    Sqs,
+    /// Papertrail: as SQS.
+    Papertrail,
+    /// Records of CloudTrail's own.
+    CloudTrail,
+}
+
+/// What the mapping knows beside the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What dates are read against.
+    pub reference: Reference,
+    /// The time of receipt as text.
+    pub received: &'a str,
+    /// Name of this MozDef instance.
+    pub hostname: &'a str,
+    /// Name of the queue that brought the event, for mappings that tag it.
+    pub queue: Option<&'a str>,
+}
+
+/// Maps events; its memory is reused from one to the next.
+#[derive(Debug, Default)]
+pub struct Mapper {
+    key: String,
+    text: String,
+    /// Numbers of the input's members that go into details as they are.
+    unknown: Vec<usize>,
+    /// The event's own time, when one was readable.
+    time: Option<Timestamp>,
+}
+
+impl Mapper {
+    /// Writes the normal form of `input` into `output`, which is empty. An error means that the result is too large.
+    pub fn map(
+        &mut self,
+        mapping: Mapping,
+        input: &Event,
+        output: &mut Event,
+        context: Context<'_>,
+        marks: &mut Marks,
+    ) -> Result<(), EditError> {
+        self.unknown.clear();
+        self.time = None;
+        output.set_member("receivedtimestamp", context.received)?;
+        output.set_member("mozdefhostname", context.hostname)?;
+        output.set_member("details", New::EmptyObject)?;
+        if mapping == Mapping::CloudTrail {
+            cloudtrail::prepare(input.root(), output, context.queue)?;
+        }
+        let has_summary = input.member("summary").is_some();
+        for (number, (key, value)) in input.root().iter().enumerate() {
+            let mut name = std::mem::take(&mut self.key);
+            clean_key(key, &mut name);
+            let field = field::of(mapping, &name);
+            let done = self.field(field, &name, value, number, has_summary, context.reference, output, marks);
+            self.key = name;
+            done?;
+        }
+        self.unknown_into_details(input.root(), output)?;
+        self.finish(mapping, output, context)
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call; a struct of borrows would only rename the arguments"
+    )]
+    fn field(
+        &mut self,
+        field: Field,
+        name: &str,
+        value: Value<'_>,
+        number: usize,
+        has_summary: bool,
+        reference: Reference,
+        output: &mut Event,
+        marks: &mut Marks,
+    ) -> Result<(), EditError> {
+        match field {
+            Field::Unknown => {
+                self.unknown.push(number);
+                Ok(())
+            }
+            Field::Ignored => Ok(()),
+            Field::Text(member) => self.text_member(member, value, output),
+            Field::Raw(member) => raw_member(member, value, output),
+            Field::Payload if has_summary => match text_of(value, &mut self.text) {
+                Some(text) => output.set_in("details", "payload", text),
+                None => Ok(()),
+            },
+            Field::Payload => self.text_member("summary", value, output),
+            Field::Time => {
+                self.time(name, value, number, reference, marks);
+                Ok(())
+            }
+            Field::Facility => {
+                raw_member("source", value, output)?;
+                self.text_member("facility", value, output)
+            }
+            Field::Severity => match text_of(value, &mut self.text) {
+                Some(text) if text.bytes().any(|c| c.is_ascii_lowercase() || !c.is_ascii()) => {
+                    output.set_member("severity", &text.to_uppercase())
+                }
+                Some(text) => output.set_member("severity", text),
+                None => Ok(()),
+            },
+            Field::Tags => convert::append_tags(value, &mut self.text, output, marks),
+            Field::TagsAsGiven => convert::replace_tags(value, &mut self.text, output, marks),
+            Field::Details => details(value, output),
+            Field::Detail(member) => raw_detail(member, value, output),
+            Field::DetailOfName => {
+                let suffix = field::detail_suffix(name).unwrap_or(name);
+                convert::detail_by_suffix(suffix, value, &mut self.text, output, marks)
+            }
+            Field::CloudTrailCategory => {
+                output.set_member("type", "cloudtrail")?;
+                self.text_member("category", value, output)
+            }
+            Field::CloudTrailName => cloudtrail::event_name(value, &mut self.text, output),
+        }
+    }
+
+    fn text_member(&mut self, member: &str, value: Value<'_>, output: &mut Event) -> Result<(), EditError> {
+        match text_of(value, &mut self.text) {
+            Some(text) => output.set_member(member, text),
+            None => Ok(()),
+        }
+    }
+
+    fn time(&mut self, name: &str, value: Value<'_>, number: usize, reference: Reference, marks: &mut Marks) {
+        if let Some(time) = dates::to_utc(value, reference) {
+            self.time = Some(time);
+            return;
+        }
+        if !value.is_null() {
+            self.unknown.push(number);
+        }
+        let shown = text_of(value, &mut self.text).unwrap_or("null");
+        let (name, shown) = (excerpt(name), excerpt(shown));
+        marks.add(Kind::Time, format!("key mapping: {name} is no full date, kept as text: {shown}"));
+    }
+
+    /// Unless details had the key already; of two unknown keys that become equal the later wins.
+    fn unknown_into_details(&mut self, input: Object<'_>, output: &mut Event) -> Result<(), EditError> {
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let stated = output.member("details").and_then(Value::as_object).map_or(0, Object::len);
+        let mut wanted = self.unknown.iter().copied().peekable();
+        for (number, (key, value)) in input.iter().enumerate() {
+            if wanted.next_if_eq(&number).is_none() {
+                continue;
+            }
+            clean_key(key, &mut self.key);
+            let there = stated > 0
+                && output
+                    .member("details")
+                    .and_then(Value::as_object)
+                    .is_some_and(|details| details.iter().take(stated).any(|(known, _)| known == self.key));
+            if !there {
+                output.set_in("details", &self.key, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        mapping: Mapping,
+        output: &mut Event,
+        context: Context<'_>,
+    ) -> Result<(), EditError> {
+        match self.time {
+            Some(time) => {
+                self.text.clear();
+                write_time(time, &mut self.text);
+                output.set_member("utctimestamp", &self.text)?;
+                output.set_member("timestamp", &self.text)?;
+            }
+            None => output.set_member("utctimestamp", context.received)?,
+        }
+        if mapping != Mapping::CloudTrail {
+            output.set_member("type", "event")?;
+        }
+        Ok(())
+    }
+}
+
+/// The key as rules see it: without `@`, lower-cased.
+fn clean_key(key: &str, out: &mut String) {
+    out.clear();
+    if key.is_ascii() {
+        out.push_str(key);
+        out.make_ascii_lowercase();
+        if key.contains('@') {
+            out.retain(|c| c != '@');
+        }
+    } else {
+        out.extend(key.chars().filter(|c| *c != '@').flat_map(char::to_lowercase));
+    }
+}
+
+/// Appends MozDef's form of an instant.
+pub(crate) fn write_time(time: Timestamp, out: &mut String) {
+    // Writing to a String cannot fail.
+    if write!(out, "{time}").is_err() {}
+}
+
+fn raw_member(member: &str, value: Value<'_>, output: &mut Event) -> Result<(), EditError> {
+    if value.is_null() { Ok(()) } else { output.set_member(member, value) }
+}
+
+fn raw_detail(member: &str, value: Value<'_>, output: &mut Event) -> Result<(), EditError> {
+    if value.is_null() { Ok(()) } else { output.set_in("details", member, value) }
+}
+
+/// An object's members are copied as they are; anything else is the details' message.
+fn details(value: Value<'_>, output: &mut Event) -> Result<(), EditError> {
+    static DETAILS: LazyLock<Path> = LazyLock::new(|| Path::new("details"));
+    let Value::Object(object) = value else { return raw_detail("message", value, output) };
+    let untouched = output.member("details").and_then(Value::as_object).is_none_or(Object::is_empty);
+    if untouched {
+        return output.set(&DETAILS, value);
+    }
+    object.iter().try_for_each(|(key, member)| output.set_in("details", key, member))
+}
+
+#[cfg(test)]
+mod tests;

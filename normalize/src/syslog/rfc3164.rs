@@ -1,0 +1,191 @@
+//! RFC 3164 and log files: `stamp host tag[pid]: text`, any of it missing.
+//!
+//! In: the line after its priority. Out: a message; what is not recognised
+//! stays in its text. Never: a program guessed from words without a `:` or a
+//! process id after them.
+
+use super::{Message, Shape, severity, stamp};
+use crate::dates::Reference;
+
+/// Longest host or tag, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Reads what is there.
+pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Reference) -> Message<'l> {
+    let mut message = Message { priority, text: line, ..Message::default() };
+    let start = line.trim_start_matches(' ');
+    let stamped = if priority.is_some() { find_stamp(start, reference) } else { at_front(start, reference) };
+    if let Some(found) = stamped {
+        message.shape = Shape::Rfc3164;
+        message.time = Some(found.time);
+        message.hostname = found.hostname;
+        after_stamp(found.rest, &mut message);
+    } else if priority.is_some() {
+        message.shape = Shape::Rfc3164;
+        message.text = start;
+        // Without a stamp only a tag right after the priority can be told from text.
+        let tag = start.strip_prefix(':').unwrap_or(start);
+        take_tag(tag.trim_start_matches(' '), &mut message);
+    }
+    message
+}
+
+struct Stamped<'l> {
+    time: model::time::Timestamp,
+    hostname: Option<&'l str>,
+    rest: &'l str,
+}
+
+fn at_front<'l>(line: &'l str, reference: Reference) -> Option<Stamped<'l>> {
+    stamp::take(line, reference).map(|(time, rest)| Stamped { time, hostname: None, rest })
+}
+
+/// A stamp at the front, or after what Cisco puts there: `42: host: `, `host: *`, `:`; or after a version.
+fn find_stamp<'l>(line: &'l str, reference: Reference) -> Option<Stamped<'l>> {
+    let mut rest = line;
+    let mut hostname = None;
+    for _ in 0..4 {
+        if let Some(found) = at_front(rest, reference) {
+            return Some(Stamped { hostname, ..found });
+        }
+        if let Some((time, rest)) = stamp::take_epoch(rest) {
+            return Some(Stamped { time, hostname, rest });
+        }
+        let end = rest.find([' ', ':']).filter(|end| *end <= NAME_BYTES_MAX)?;
+        let (word, after) = rest.split_at_checked(end)?;
+        let number = word.bytes().all(|c| c.is_ascii_digit());
+        match after.strip_prefix(':') {
+            Some(after) => {
+                hostname = hostname.or_else(|| (!number && is_host(word)).then_some(word));
+                rest = after.trim_start_matches(' ');
+            }
+            None if number && word.len() <= 3 => rest = after.trim_start_matches(' '),
+            None => return None,
+        }
+    }
+    None
+}
+
+/// Host, tag and text.
+fn after_stamp<'l>(rest: &'l str, message: &mut Message<'l>) {
+    if let Some(after_colon) = rest.strip_prefix(':') {
+        // `stamp: %ASA-6-302015: …`: no host comes.
+        let text = after_colon.trim_start_matches(' ');
+        message.text = text;
+        take_tag(text, message);
+        return;
+    }
+    let text = rest.trim_start_matches([' ', '\t']);
+    message.text = text;
+    if take_tag(text, message) || message.hostname.is_some() {
+        return;
+    }
+    let Some((word, after)) = text.split_once(' ') else {
+        return;
+    };
+    let after = after.trim_start_matches(' ');
+    if let Some(name) = severity::of_word(word).filter(|_| message.priority.is_none()) {
+        message.severity_word = Some(name);
+        message.text = after;
+        take_tag(after, message);
+        return;
+    }
+    let host = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
+    if !is_host(host) {
+        return;
+    }
+    message.hostname = Some(host);
+    message.text = after;
+    if !take_tag(after, message) {
+        take_level_and_tag(after, message);
+    }
+}
+
+/// `notice tmsh[16322]: …` or `<auth.info> sshd[1]: …`: a level between host and tag.
+fn take_level_and_tag<'l>(text: &'l str, message: &mut Message<'l>) {
+    let Some((word, after)) = text.split_once(' ') else { return };
+    let bare = word.trim_matches(['<', '>']);
+    let level = bare.rsplit('.').next().unwrap_or(bare);
+    let Some(name) = severity::of_word(level) else { return };
+    if take_tag(after.trim_start_matches(' '), message) && message.priority.is_none() {
+        message.severity_word = Some(name);
+    }
+}
+
+/// A tag at the front: `sshd[123]: `, `sudo: `, `[289]: `. True when there was one; the text is then what follows.
+fn take_tag<'l>(text: &'l str, message: &mut Message<'l>) -> bool {
+    let end = text.find(|c: char| c == '[' || c == ':' || !is_tag(c)).unwrap_or(text.len());
+    let Some((name, after)) = text.split_at_checked(end) else { return false };
+    if name.len() > NAME_BYTES_MAX || (name.is_empty() && !after.starts_with('[')) {
+        return false;
+    }
+    let (process_id, after) = match take_process_id(after) {
+        Some((id, rest)) => (Some(id), rest),
+        None => (None, after),
+    };
+    let (level, after) = take_level(after);
+    let rest = match after.strip_prefix(':') {
+        Some(rest) if name.is_empty() && process_id.is_none() => {
+            message.text = rest;
+            return false;
+        }
+        Some(rest) => rest,
+        // `launchd[1] (com.apple.x): …` and `cron[17] text`: the id alone makes it a tag.
+        None if process_id.is_some() && !name.is_empty() && after.starts_with(' ') => after,
+        None => return false,
+    };
+    if !fits(name, rest, process_id.is_some()) {
+        return false;
+    }
+    message.severity_word = message.severity_word.or(level);
+    if let Some(word) = severity::of_word(name).filter(|_| message.priority.is_none() && process_id.is_none())
+    {
+        message.severity_word = Some(word);
+    } else {
+        message.program = Some(name).filter(|name| !name.is_empty());
+        message.process_id = process_id.filter(|id| !id.is_empty());
+    }
+    message.text = rest.strip_prefix(' ').unwrap_or(rest);
+    true
+}
+
+/// CEF and LEEF begin as a tag does, `host:port` and `a::b` hold colons, and a clock is no tag.
+fn fits(name: &str, rest: &str, has_id: bool) -> bool {
+    let payload = !has_id && (name.eq_ignore_ascii_case("CEF") || name.eq_ignore_ascii_case("LEEF"));
+    let glued = !has_id && !rest.is_empty() && !rest.starts_with([' ', '\t']);
+    let number = name.bytes().all(|c| c.is_ascii_digit()) && !name.is_empty();
+    !payload && !number && (!glued || severity::of_word(name).is_some())
+}
+
+fn is_tag(c: char) -> bool {
+    c.is_alphanumeric()
+        || matches!(c, '_' | '.' | '/' | '%' | '@' | '#' | '-' | '+' | '~' | '(' | ')' | '$' | '&' | '\\')
+}
+
+/// `[123]`, whatever stands inside, up to 64 bytes without spaces.
+fn take_process_id(text: &str) -> Option<(&str, &str)> {
+    let inside = text.strip_prefix('[')?;
+    let end = inside.find(|c: char| c == ']' || c == '[' || c.is_whitespace()).filter(|end| *end <= 64)?;
+    let (id, rest) = inside.split_at_checked(end)?;
+    Some((id, rest.strip_prefix(']')?))
+}
+
+/// ` <Info>` before the colon, as macOS writes it.
+fn take_level(text: &str) -> (Option<&'static str>, &str) {
+    let taken = text.strip_prefix(" <").and_then(|inside| inside.split_once('>'));
+    match taken.and_then(|(word, rest)| severity::of_word(word).map(|name| (name, rest))) {
+        Some((name, rest)) => (Some(name), rest),
+        None => (None, text),
+    }
+}
+
+/// A name or an address: no brackets, quotes or signs that only text has.
+fn is_host(word: &str) -> bool {
+    let sign = |c: char| {
+        !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '@' | ',' | '%' | '#' | '+'))
+    };
+    !word.is_empty()
+        && word.len() <= NAME_BYTES_MAX
+        && !word.contains(sign)
+        && word.contains(|c: char| c.is_alphanumeric())
+}
