@@ -59,6 +59,11 @@ impl AlertId {
         AlertId(digest_after(b"alert", parts))
     }
 
+    /// The 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Reads 32 hex digits.
     pub fn parse(text: &str) -> Option<AlertId> {
         parse_hex(text).map(AlertId)

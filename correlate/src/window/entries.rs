@@ -1,0 +1,263 @@
+//! What a group keeps of its matches, and how many ids are in a window.
+//!
+//! In: entries in any order. Out: measures of windows. Never: episodes.
+//!
+//! Entries lie in a vector sorted by (time, id, rule): arrival is nearly in
+//! order, so an insertion is mostly a push. Beyond the cap entries become
+//! [`Row`]s, which keep counts but no ids (`fold`): those below the watermark
+//! first, for which that is exact as long as an id is not sent again with
+//! another time; then the oldest, which the alert admits as `approximate`.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use model::ids::EventId;
+
+use crate::window::{Entry, Mark};
+
+/// Entries that were folded: all of one time, or of neighbouring times where even rows are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Distinct ids.
+    pub count: u64,
+    /// First of them by (time, id).
+    pub first: Mark,
+    /// Last of them by (time, id).
+    pub last: Mark,
+}
+
+impl Row {
+    /// The time by which the row is in a window or not.
+    pub(crate) fn time(&self) -> i64 {
+        self.last.time
+    }
+
+    fn join(&mut self, other: &Row) {
+        self.count = self.count.saturating_add(other.count);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// Where an entry is, or belongs.
+pub(crate) fn position(entries: &[Entry], entry: &Entry) -> Result<usize, usize> {
+    // In order of arrival it belongs at the end; looking there first saves the search.
+    match entries.last().map(|last| compare(last, entry)) {
+        None | Some(Ordering::Less) => Err(entries.len()),
+        _ => entries.binary_search_by(|probe| compare(probe, entry)),
+    }
+}
+
+fn compare(a: &Entry, b: &Entry) -> Ordering {
+    (a.time, a.id, a.rule).cmp(&(b.time, b.id, b.rule))
+}
+
+/// Makes room as a list of few entries needs: groups are many and mostly small.
+pub(crate) fn reserve_one(entries: &mut Vec<Entry>) {
+    if entries.len() == entries.capacity() && entries.len() < 8 {
+        entries.reserve_exact(1);
+    }
+}
+
+/// How many entries carry the id of an earlier one.
+pub(crate) fn count_doubles(entries: &[Entry]) -> u32 {
+    let mut seen = std::collections::HashSet::<EventId, RandomState>::default();
+    let doubles = entries.iter().filter(|entry| !seen.insert(entry.id)).count();
+    u32::try_from(doubles).unwrap_or(u32::MAX)
+}
+
+/// Index of the first entry later than `time`.
+pub(crate) fn after(entries: &[Entry], time: i64) -> usize {
+    match entries.first() {
+        Some(first) if first.time > time => 0,
+        _ => entries.partition_point(|entry| entry.time <= time),
+    }
+}
+
+/// The entries with `open < time ≤ end`.
+pub(crate) fn between(entries: &[Entry], open: i64, end: i64) -> &[Entry] {
+    let from = after(entries, open);
+    let to = after(entries, end).max(from);
+    entries.get(from..to).unwrap_or_default()
+}
+
+/// Distinct (time, id) of sorted entries.
+pub(crate) fn count_marks(entries: &[Entry], doubles: u32) -> u64 {
+    if doubles == 0 {
+        return entries.len() as u64;
+    }
+    let repeats = entries.windows(2).filter(|pair| matches!(pair, [a, b] if a.mark() == b.mark())).count();
+    entries.len().saturating_sub(repeats) as u64
+}
+
+/// Ids in windows that end at ascending times.
+pub(crate) struct Sweep<'a> {
+    entries: &'a [Entry],
+    rows: &'a [Row],
+    timespan_ms: i64,
+    from: usize,
+    to: usize,
+    rows_from: usize,
+    rows_to: usize,
+    rows_sum: u64,
+    /// Only where ids repeat; else the number of entries is the number of ids.
+    ids: Option<HashMap<EventId, u32, RandomState>>,
+}
+
+impl<'a> Sweep<'a> {
+    /// Stands before the window that ends at `start`.
+    pub(crate) fn new(
+        entries: &'a [Entry],
+        doubles: u32,
+        rows: &'a [Row],
+        timespan_ms: i64,
+        start: i64,
+    ) -> Sweep<'a> {
+        let open = start.saturating_sub(timespan_ms);
+        let from = after(entries, open);
+        let rows_from = rows.partition_point(|row| row.time() <= open);
+        let ids = (doubles > 0).then(HashMap::default);
+        Sweep { entries, rows, timespan_ms, from, to: from, rows_from, rows_to: rows_from, rows_sum: 0, ids }
+    }
+
+    /// Distinct ids in `(end − T, end]`. `end` never falls from call to call.
+    pub(crate) fn measure(&mut self, end: i64) -> u64 {
+        let open = end.saturating_sub(self.timespan_ms);
+        while let Some(entry) = self.entries.get(self.to).filter(|entry| entry.time <= end) {
+            if let Some(ids) = &mut self.ids {
+                *ids.entry(entry.id).or_default() += 1;
+            }
+            self.to += 1;
+        }
+        while let Some(entry) = self.entries.get(self.from).filter(|entry| entry.time <= open) {
+            if let Some(ids) = &mut self.ids
+                && let Some(count) = ids.get_mut(&entry.id)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    ids.remove(&entry.id);
+                }
+            }
+            self.from += 1;
+        }
+        let exact = self.ids.as_ref().map_or(self.to.saturating_sub(self.from), HashMap::len) as u64;
+        exact.saturating_add(self.measure_rows(open, end))
+    }
+
+    fn measure_rows(&mut self, open: i64, end: i64) -> u64 {
+        while let Some(row) = self.rows.get(self.rows_to).filter(|row| row.time() <= end) {
+            self.rows_sum = self.rows_sum.saturating_add(row.count);
+            self.rows_to += 1;
+        }
+        while let Some(row) = self.rows.get(self.rows_from).filter(|row| row.time() <= open) {
+            self.rows_sum = self.rows_sum.saturating_sub(row.count);
+            self.rows_from += 1;
+        }
+        self.rows_sum
+    }
+}
+
+/// Adds the first `count` entries to the rows and returns them. True when rows had to be joined over several times.
+pub(crate) fn fold(
+    entries: &mut Vec<Entry>,
+    count: usize,
+    rows: &mut Vec<Row>,
+    rows_max: usize,
+) -> (Vec<Entry>, bool) {
+    let folded = entries.drain(..count.min(entries.len())).collect::<Vec<_>>();
+    let mut previous = None;
+    for mark in folded.iter().map(Entry::mark) {
+        if previous.replace(mark) == Some(mark) {
+            continue;
+        }
+        let row = Row { count: 1, first: mark, last: mark };
+        let at = rows.partition_point(|other| other.time() < mark.time);
+        match rows.get_mut(at).filter(|other| other.time() == mark.time || other.first.time <= mark.time) {
+            Some(same) => same.join(&row),
+            None => rows.insert(at, row),
+        }
+    }
+    let joined = rows.len() > rows_max;
+    while rows.len() > rows_max && rows.len() > 1 {
+        *rows = rows.chunks(2).filter_map(join_pair).collect();
+    }
+    (folded, joined)
+}
+
+fn join_pair(pair: &[Row]) -> Option<Row> {
+    let (first, others) = pair.split_first()?;
+    let mut row = *first;
+    others.iter().for_each(|other| row.join(other));
+    Some(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ids::EventId;
+
+    use super::{Row, Sweep, between, count_doubles, fold, position};
+    use crate::window::{Entry, Mark};
+
+    fn id(n: u8) -> EventId {
+        EventId::from_bytes([n; 16])
+    }
+
+    fn entries(list: &[(i64, u8)]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for &(time, n) in list {
+            let entry = Entry { time, id: id(n), rule: 0, sample: None };
+            if let Err(at) = position(&entries, &entry) {
+                entries.insert(at, entry);
+            }
+        }
+        entries
+    }
+
+    #[track_caller]
+    fn check(list: &[(i64, u8)], timespan_ms: i64, ends: &[i64], expected: &[u64]) {
+        let entries = entries(list);
+        let doubles = count_doubles(&entries);
+        let start = ends.first().copied().unwrap_or(0);
+        let mut sweep = Sweep::new(&entries, doubles, &[], timespan_ms, start);
+        let got = ends.iter().map(|&end| sweep.measure(end)).collect::<Vec<_>>();
+        assert_eq!(got, expected, "{list:?}");
+    }
+
+    #[test]
+    fn windows_are_open_below_and_closed_above() {
+        check(&[(0, 1), (5, 2), (10, 3)], 10, &[0, 5, 9, 10, 14, 15, 20], &[1, 2, 2, 2, 2, 1, 0]);
+    }
+
+    #[test]
+    fn an_id_counts_once_in_a_window_and_equal_entries_are_one() {
+        check(&[(0, 1), (3, 1), (3, 1), (4, 2)], 4, &[3, 4, 6, 7], &[1, 2, 2, 1]);
+    }
+
+    #[test]
+    fn entries_between_two_times_exclude_the_lower() {
+        let list = entries(&[(9, 3), (1, 1), (5, 2)]);
+        let times = |open, end| between(&list, open, end).iter().map(|e| e.time).collect::<Vec<_>>();
+        assert_eq!(times(1, 9), [5, 9]);
+        assert_eq!(times(0, 4), [1]);
+        assert_eq!(times(9, 2), [0_i64; 0]);
+    }
+
+    #[test]
+    fn folded_entries_count_as_before_until_rows_are_too_many() {
+        let mut list = entries(&[(1, 1), (1, 2), (3, 3), (7, 4), (8, 5)]);
+        let mut rows = Vec::new();
+        let (folded, joined) = fold(&mut list, 4, &mut rows, 3);
+        assert_eq!((folded.len(), joined, list.len()), (4, false, 1));
+        let mut sweep = Sweep::new(&list, 0, &rows, 6, 3);
+        assert_eq!([sweep.measure(3), sweep.measure(7), sweep.measure(8)], [3, 2, 3]);
+        let (_, joined) = fold(&mut list, 1, &mut rows, 3);
+        assert!(joined && list.is_empty());
+        let mark = |time, n| Mark { time, id: id(n) };
+        let expected = [
+            Row { count: 3, first: mark(1, 1), last: mark(3, 3) },
+            Row { count: 2, first: mark(7, 4), last: mark(8, 5) },
+        ];
+        assert_eq!(rows, expected);
+    }
+}
