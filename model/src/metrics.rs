@@ -109,6 +109,7 @@ table! {
     LAG = "mozdef_lag_records", "Records between a consumer group and the end of its topic.", ["group", "topic", "partition"];
     STALLED = "mozdef_stalls_total", "Times a partition stood still while it had lag, by consumer group.", ["group"];
     LOG_BYTES = "mozdef_log_bytes", "Bytes of a topic in the local log.", ["topic"];
+    LOG_EXPIRED_UNREAD = "mozdef_log_expired_unread_total", "Records that retention removed before a consumer group had read them.", ["group", "topic"];
     PLUGIN_RUNS = "mozdef_plugin_runs_total", "Events a plugin has seen, by outcome.", ["plugin", "outcome"];
     EVENT_ERRORS = "mozdef_event_errors_total", "Events that carry a mark in mozdef.errors, by kind.", ["kind"];
     RULE_MATCHES = "mozdef_rule_matches_total", "Matches of rules, by kind of rule.", ["kind"];
@@ -145,6 +146,8 @@ pub struct Metrics {
     pub stalled: IntCounterVec,
     /// See [`LOG_BYTES`].
     pub log_bytes: GaugeVec,
+    /// See [`LOG_EXPIRED_UNREAD`].
+    pub log_expired_unread: IntCounterVec,
     /// See [`PLUGIN_RUNS`].
     pub plugin_runs: IntCounterVec,
     /// See [`EVENT_ERRORS`].
@@ -196,6 +199,7 @@ impl Metrics {
             lag: gauges(r, &LAG),
             stalled: counters(r, &STALLED),
             log_bytes: float_gauges(r, &LOG_BYTES),
+            log_expired_unread: counters(r, &LOG_EXPIRED_UNREAD),
             plugin_runs: counters(r, &PLUGIN_RUNS),
             event_errors: counters(r, &EVENT_ERRORS),
             rule_matches: counters(r, &RULE_MATCHES),

@@ -117,7 +117,7 @@ mod tests {
                 text.push_str(&format!("k{}", (state >> 16) % (count * 2)));
                 children.push(Node { key: Span::new(start, text.len()), ..Node::NULL });
             }
-            let key = |node: &Node| &text[node.key.range()];
+            let key = |node: &Node| text.get(node.key.range()).unwrap();
             let expected: Vec<usize> = (0..children.len())
                 .rev()
                 .filter(|&i| children[i + 1..].iter().any(|later| key(later) == key(&children[i])))

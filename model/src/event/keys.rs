@@ -26,16 +26,7 @@ impl Event {
 
     /// Lower-cases keys at every depth. Of keys that are or become equal the last stays.
     pub fn lower_keys(&mut self) {
-        self.change_keys(ROOT, &mut |key| {
-            if !key.is_ascii() {
-                let lower = key.to_lowercase();
-                if lower == key { Change::Keep } else { Change::Replace(lower) }
-            } else if key.bytes().any(|b| b.is_ascii_uppercase()) {
-                Change::LowerInPlace
-            } else {
-                Change::Keep
-            }
-        });
+        self.change_keys(ROOT, &mut lowered);
         self.sweep_if_due();
     }
 
@@ -46,7 +37,7 @@ impl Event {
         before.saturating_sub(self.fields)
     }
 
-    fn change_keys(&mut self, container: usize, f: &mut dyn FnMut(&str) -> Change) {
+    fn change_keys(&mut self, container: usize, f: &mut impl FnMut(&str) -> Change) {
         let Some(parent) = self.nodes.get(container).copied().filter(Node::is_container) else { return };
         let mut changed = false;
         for index in parent.span.range() {
@@ -63,7 +54,7 @@ impl Event {
         }
     }
 
-    fn change_key(&mut self, index: usize, child: Node, f: &mut dyn FnMut(&str) -> Change) -> bool {
+    fn change_key(&mut self, index: usize, child: Node, f: &mut impl FnMut(&str) -> Change) -> bool {
         match f(self.slice(child.key)) {
             Change::Keep => false,
             Change::LowerInPlace => {
@@ -112,5 +103,21 @@ impl Event {
         self.bytes = (self.bytes + commas(kept - range.start)).saturating_sub(commas(range.len()));
         let span = Span::new(range.start, kept);
         self.set_node(object, Node { span, flags: parent.flags & !DUPLICATES, ..parent });
+    }
+}
+
+fn lowered(key: &str) -> Change {
+    let (mut ascii, mut upper) = (true, false);
+    for byte in key.bytes() {
+        ascii &= byte.is_ascii();
+        upper |= byte.is_ascii_uppercase();
+    }
+    match (ascii, upper) {
+        (true, false) => Change::Keep,
+        (true, true) => Change::LowerInPlace,
+        (false, _) => {
+            let lower = key.to_lowercase();
+            if lower == key { Change::Keep } else { Change::Replace(lower) }
+        }
     }
 }

@@ -18,6 +18,7 @@ mod edit;
 mod graft;
 mod keys;
 mod limits;
+mod new;
 mod node;
 mod parse;
 mod path;
@@ -30,8 +31,8 @@ mod write;
 mod tests;
 
 use self::duplicates::Seen;
-pub use self::edit::New;
 pub use self::limits::{EditError, Flags, Limits, ParseError};
+pub use self::new::New;
 use self::node::{Kind, Node, Span};
 pub use self::path::Path;
 pub use self::scan::scan_value;

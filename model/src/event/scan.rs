@@ -67,7 +67,9 @@ pub(super) fn check_utf8(bytes: &[u8]) -> Result<&str, usize> {
 /// A syntax error at or after a byte that is not UTF-8 is told as such.
 fn prefer_utf8_error(error: ParseError, input: &[u8], start: usize) -> ParseError {
     let ParseError::Syntax { at, .. } = error else { return error };
-    match check_utf8(input.get(start..).unwrap_or_default()) {
+    // No further than the error: a body of many bad lines must not be checked to its end for each of them.
+    let end = at.saturating_add(4).min(input.len());
+    match check_utf8(input.get(start..end).unwrap_or_default()) {
         Err(bad) if start + bad <= at => ParseError::InvalidUtf8 { at: start + bad },
         _ => error,
     }

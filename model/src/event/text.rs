@@ -93,10 +93,11 @@ fn unescape_unit(escape: &str) -> (Option<char>, usize) {
     let unit =
         |from: usize| escape.get(from..from + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
     let Some(first) = unit(1) else { return (None, escape.len()) };
-    if (0xd800..0xdc00).contains(&first) && escape.get(5..7) == Some("\\u") {
-        if let Some(second @ 0xdc00..0xe000) = unit(7) {
-            return (char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)), 11);
-        }
+    if let 0xd800..0xdc00 = first
+        && escape.get(5..7) == Some("\\u")
+        && let Some(second @ 0xdc00..0xe000) = unit(7)
+    {
+        return (char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)), 11);
     }
     (char::from_u32(first), 5)
 }
