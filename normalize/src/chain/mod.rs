@@ -31,13 +31,13 @@ pub struct Chain {
 
 /// What the chain did with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'c> {
+pub enum Verdict {
     /// It goes on.
     Kept,
     /// A plugin dropped it.
     Dropped {
-        /// The plugin's name.
-        plugin: &'c str,
+        /// The plugin's number in [`Chain::names`].
+        number: usize,
     },
 }
 
@@ -67,7 +67,7 @@ impl Chain {
         context: &mut Context<'_>,
         marks: &mut Marks,
         tally: &mut Tally,
-    ) -> Result<Verdict<'_>, EditError> {
+    ) -> Result<Verdict, EditError> {
         self.ran.clear();
         self.words.find(event, &mut self.matched);
         let mut from = 0;
@@ -76,10 +76,7 @@ impl Chain {
             let run = self.run_one(number, event, context, marks);
             tally.ran(number, run);
             match run {
-                Run::Dropped => {
-                    let plugin = self.plugins.get(number).map_or("", |plugin| plugin.name());
-                    return Ok(Verdict::Dropped { plugin });
-                }
+                Run::Dropped => return Ok(Verdict::Dropped { number }),
                 Run::Failed => {}
                 Run::Unchanged => self.ran.push(number),
                 Run::Changed => {

@@ -79,6 +79,12 @@ impl Tally {
         }
     }
 
+    /// The event that was last counted as going on is dead instead: its normal form does not fit into the log.
+    pub fn dead_after_all(&mut self, reason: Reason) {
+        self.finished = self.finished.saturating_sub(1);
+        self.dead(reason);
+    }
+
     /// Adds all to the metrics and starts again from zero. `names`: the plugins' names by number.
     pub fn publish<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
         let metrics = metrics();

@@ -53,7 +53,9 @@ fn check(plugins: Vec<Box<dyn Plugin>>, input: &str, expected: &str) -> (Vec<&'s
     let verdict = chain.run(&mut event, &mut context, &mut marks, &mut Tally::default()).unwrap();
     let got = match verdict {
         Verdict::Kept => event.to_json(),
-        Verdict::Dropped { plugin } => format!("dropped by {plugin}"),
+        Verdict::Dropped { number } => {
+            format!("dropped by {}", chain.names().nth(number).unwrap_or_default())
+        }
     };
     assert_eq!(got, expected);
     (marks.kinds().map(|kind| kind.as_str()).collect(), context.metadata)

@@ -1,0 +1,293 @@
+//! One record in, one event out: read, map, run the plugins, complete, write.
+//!
+//! In: the bytes of one event as it came, what its headers say, the time of
+//! receipt. Out: JSON in normal form; or dropped, by which plugin; or dead,
+//! and why. Never: I/O, a clock, or state from one event to the next.
+
+use model::error::Reason;
+use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
+use model::time::Timestamp;
+
+use crate::chain::tally::{Run, Tally};
+use crate::chain::{Chain, Verdict};
+use crate::dates::Reference;
+use crate::geoip_database::GeoDatabase;
+use crate::key_mapping::{self, Mapper, Mapping, write_time};
+use crate::marks::{Kind, Marks};
+use crate::plugin::{Context, Metadata};
+use crate::start::Settings;
+use crate::{schema, syslog};
+
+/// How the bytes of a record are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// One syslog message.
+    Syslog,
+}
+
+/// One event as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'r> {
+    /// Its bytes.
+    pub value: &'r [u8],
+    /// How to read them.
+    pub format: Format,
+    /// When it was received.
+    pub received: Timestamp,
+    /// The endpoint that took it, merged into the event.
+    pub endpoint: Option<&'r str>,
+    /// Whether that is a custom endpoint: key mapping is skipped.
+    pub custom_endpoint: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Normalized<'n> {
+    /// It goes on.
+    Event {
+        /// Normal form.
+        json: &'n [u8],
+        /// Index and document id, where a plugin chose them.
+        metadata: &'n Metadata,
+    },
+    /// A plugin dropped it.
+    Dropped {
+        /// The plugin's name.
+        plugin: &'n str,
+    },
+    /// It cannot be normalised.
+    Dead {
+        /// Why, for metrics.
+        reason: Reason,
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// What one plugin did with a document that was in normal form already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alone {
+    /// There is no plugin of this name.
+    UnknownPlugin,
+    /// The document is no event.
+    Unreadable(String),
+    /// The plugin failed.
+    Failed(String),
+    /// The plugin dropped it.
+    Dropped,
+    /// The document as the plugin left it, and the metadata.
+    Event(String, Metadata),
+}
+
+/// Normalises; its memory is reused from event to event.
+pub struct Normalizer {
+    hostname: String,
+    limits: Limits,
+    zone_minutes: i32,
+    geoip: Option<GeoDatabase>,
+    chain: Chain,
+    mapper: Mapper,
+    marks: Marks,
+    input: Event,
+    event: Event,
+    received: String,
+    metadata: Metadata,
+    json: Vec<u8>,
+}
+
+/// Why an event ends here.
+enum End {
+    Dropped(usize),
+    Dead(Reason, String),
+}
+
+impl From<ParseError> for End {
+    fn from(error: ParseError) -> End {
+        End::Dead(error.reason(), error.to_string())
+    }
+}
+
+impl From<EditError> for End {
+    fn from(error: EditError) -> End {
+        let reason = match error {
+            EditError::TooDeep => Reason::TooDeep,
+            EditError::TooManyFields => Reason::TooManyFields,
+            EditError::TooLarge => Reason::TooLarge,
+            EditError::NotAnObject => Reason::MalformedRecord,
+        };
+        End::Dead(reason, format!("its normal form cannot be written: {error}"))
+    }
+}
+
+impl Normalizer {
+    /// A normalizer of these settings.
+    pub fn new(settings: Settings) -> Normalizer {
+        Normalizer {
+            hostname: settings.hostname,
+            limits: settings.limits,
+            zone_minutes: settings.zone_minutes,
+            geoip: settings.geoip,
+            chain: Chain::new(settings.plugins),
+            mapper: Mapper::default(),
+            marks: Marks::default(),
+            input: Event::new(),
+            event: Event::new(),
+            received: String::new(),
+            metadata: Metadata::default(),
+            json: Vec::new(),
+        }
+    }
+
+    /// The plugins' names in the order in which they run.
+    pub fn plugin_names(&self) -> impl Iterator<Item = &str> {
+        self.chain.names()
+    }
+
+    /// Normalises one event, and counts it in `tally`.
+    pub fn normalize(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Normalized<'_> {
+        self.marks.clear();
+        self.metadata = Metadata::default();
+        self.received.clear();
+        write_time(raw.received, &mut self.received);
+        match self.work(raw, tally) {
+            Ok(()) => {
+                tally.finished(&self.marks);
+                self.json.clear();
+                self.event.write_json(&mut self.json);
+                Normalized::Event { json: &self.json, metadata: &self.metadata }
+            }
+            Err(End::Dropped(number)) => {
+                tally.dropped();
+                Normalized::Dropped { plugin: self.chain.names().nth(number).unwrap_or_default() }
+            }
+            Err(End::Dead(reason, detail)) => {
+                tally.dead(reason);
+                Normalized::Dead { reason, detail }
+            }
+        }
+    }
+
+    fn work(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<(), End> {
+        let reference = Reference { received: raw.received, zone_minutes: self.zone_minutes };
+        self.event.clear();
+        self.event.set_limits(&self.limits.for_normal_form());
+        match raw.format {
+            Format::Json => self.read_json(raw, reference)?,
+            Format::Syslog => self.read_syslog(raw.value, reference)?,
+        }
+        let mut context = Context {
+            now: raw.received,
+            hostname: &self.hostname,
+            geoip: self.geoip.as_ref(),
+            metadata: Metadata::default(),
+        };
+        let verdict = self.chain.run(&mut self.event, &mut context, &mut self.marks, tally)?;
+        if let Verdict::Dropped { number } = verdict {
+            return Err(End::Dropped(number));
+        }
+        self.metadata = context.metadata;
+        schema::complete(&mut self.event, &self.received, &self.hostname)?;
+        if !self.marks.is_empty() {
+            self.marks.write_to(&mut self.event)?;
+        }
+        Ok(())
+    }
+
+    fn read_json(&mut self, raw: Raw<'_>, reference: Reference) -> Result<(), End> {
+        let flags = self.input.parse(raw.value, &self.limits)?;
+        self.settle(flags);
+        let custom = raw.custom_endpoint || self.input.member("customendpoint").is_some_and(is_truthy);
+        if custom {
+            return self.take_as_it_is(raw).map_err(End::from);
+        }
+        // The endpoint's name is in no mapping's result, so that it need not be merged for it.
+        let context = key_mapping::Context {
+            reference,
+            received: &self.received,
+            hostname: &self.hostname,
+            queue: None,
+        };
+        self.mapper.map(Mapping::EventTask, &self.input, &mut self.event, context, &mut self.marks)?;
+        Ok(())
+    }
+
+    /// What is odd about an input is settled and told.
+    fn settle(&mut self, flags: Flags) {
+        if flags.duplicate_keys > 0 {
+            let count = self.input.drop_duplicates();
+            self.marks
+                .add(Kind::DuplicateKeys, format!("input: {count} duplicate keys, the last of each stands"));
+        }
+        if flags.lone_surrogates > 0 {
+            let count = flags.lone_surrogates;
+            self.marks.add(Kind::Encoding, format!("input: {count} lone surrogates became U+FFFD"));
+        }
+    }
+
+    /// A custom endpoint's document: only the endpoint is merged in.
+    fn take_as_it_is(&mut self, raw: Raw<'_>) -> Result<(), EditError> {
+        std::mem::swap(&mut self.input, &mut self.event);
+        self.event.set_limits(&self.limits.for_normal_form());
+        if let Some(endpoint) = raw.endpoint {
+            self.event.set_member("endpoint", endpoint)?;
+        }
+        if raw.custom_endpoint {
+            self.event.set_member("customendpoint", true)?;
+        }
+        Ok(())
+    }
+
+    fn read_syslog(&mut self, value: &[u8], reference: Reference) -> Result<(), End> {
+        if value.trim_ascii().is_empty() {
+            return Err(ParseError::Empty.into());
+        }
+        if value.len() > self.limits.bytes_max {
+            return Err(ParseError::TooLarge { bytes: value.len(), limit: self.limits.bytes_max }.into());
+        }
+        let line = String::from_utf8_lossy(value);
+        if matches!(line, std::borrow::Cow::Owned(_)) {
+            self.marks.add(Kind::Encoding, "syslog: bytes that are not UTF-8 became U+FFFD".to_owned());
+        }
+        let message = syslog::parse(&line, reference);
+        let context = key_mapping::Context {
+            reference,
+            received: &self.received,
+            hostname: &self.hostname,
+            queue: None,
+        };
+        syslog::write(&message, context, &mut self.event)?;
+        Ok(())
+    }
+
+    /// Runs one plugin alone, whatever its registration, on a document in normal form.
+    pub fn run_plugin(&mut self, name: &str, document: &[u8], metadata: Metadata, now: Timestamp) -> Alone {
+        self.marks.clear();
+        if let Err(error) = self.event.parse(document, &self.limits.for_normal_form()) {
+            return Alone::Unreadable(error.to_string());
+        }
+        let mut context = Context { now, hostname: &self.hostname, geoip: self.geoip.as_ref(), metadata };
+        match self.chain.run_alone(name, &mut self.event, &mut context, &mut self.marks) {
+            None => Alone::UnknownPlugin,
+            Some(Run::Dropped) => Alone::Dropped,
+            Some(Run::Failed) => Alone::Failed(self.marks.first().unwrap_or_default().to_owned()),
+            Some(Run::Changed | Run::Unchanged) => Alone::Event(self.event.to_json(), context.metadata),
+        }
+    }
+}
+
+/// As Python sees it.
+fn is_truthy(value: Value<'_>) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => truth,
+        Value::Number(text) => text.parse::<f64>().is_ok_and(|number| number != 0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(object) => !object.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Whole events, from bytes to JSON.
+
+use model::event::Limits;
+use model::time::Timestamp;
+
+use super::{Alone, Format, Normalized, Normalizer, Raw};
+use crate::chain::tally::Tally;
+use crate::plugin::Metadata;
+use crate::start::Settings;
+
+fn normalizer() -> Normalizer {
+    let mut settings = Settings::from_config(&Default::default()).unwrap();
+    settings.hostname = "m".to_owned();
+    settings.limits = Limits { bytes_max: 4096, depth_max: 8, fields_max: 50 };
+    Normalizer::new(settings)
+}
+
+fn normalize(value: &[u8], format: Format, endpoint: Option<&str>, custom_endpoint: bool) -> String {
+    let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
+    let raw = Raw { value, format, received, endpoint, custom_endpoint };
+    let mut normalizer = normalizer();
+    // Twice, so that what a first event leaves behind would be seen.
+    for _ in 0..2 {
+        let mut tally = Tally::default();
+        normalizer.normalize(raw, &mut tally);
+    }
+    match normalizer.normalize(raw, &mut Tally::default()) {
+        Normalized::Event { json, .. } => String::from_utf8(json.to_vec()).unwrap(),
+        Normalized::Dropped { plugin } => format!("dropped by {plugin}"),
+        Normalized::Dead { reason, detail } => format!("{reason}: {detail}"),
+    }
+}
+
+#[track_caller]
+fn contains(json: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+}
+
+#[test]
+fn a_syslog_line_runs_through_its_plugins() {
+    let line = b"<38>Mar  3 13:06:56 bastion sshd[1291]: Accepted publickey for joe from 10.22.252.22 port 26476 ssh2\n";
+    contains(
+        &normalize(line, Format::Syslog, Some("events"), false),
+        &[
+            r#""utctimestamp":"2020-03-03T13:06:56+00:00""#,
+            r#""receivedtimestamp":"2020-03-04T05:06:07+00:00""#,
+            r#""category":"syslog""#,
+            r#""severity":"INFO""#,
+            r#""facility":"auth""#,
+            r#""hostname":"bastion""#,
+            r#""processid":"1291""#,
+            r#""program":"sshd""#,
+            r#""username":"joe""#,
+            r#""sourceipaddress":"10.22.252.22""#,
+            r#""plugins":["parse_sshd","sshdFindIP","ipFixup","geoip"]"#,
+        ],
+    );
+}
+
+#[test]
+fn bytes_that_are_not_text_are_taken_and_marked() {
+    let json = normalize(b"Mar  3 13:06:56 h sudo: caf\xe9 \xff", Format::Syslog, None, false);
+    contains(
+        &json,
+        &["\"summary\":\"caf\u{fffd} \u{fffd}\"", r#""errors":["syslog: bytes that are not UTF-8"#],
+    );
+}
+
+#[test]
+fn structured_data_lies_in_details() {
+    let line = br#"<165>1 2020-03-03T22:14:15.003Z h a - ID47 [x@1 k="1" k="2" l="\]"] t"#;
+    contains(
+        &normalize(line, Format::Syslog, None, false),
+        &[r#""structureddata":{"x@1":{"k":["1","2"],"l":"]"}}"#, r#""msgid":"ID47""#],
+    );
+}
+
+#[test]
+fn duplicate_keys_and_lone_surrogates_are_told() {
+    let json = normalize(
+        br#"{"summary":"a","summary":"b\ud800","details":{"x":1,"x":2}}"#,
+        Format::Json,
+        None,
+        false,
+    );
+    contains(
+        &json,
+        &[
+            "\"summary\":\"b\u{fffd}\"",
+            r#""details":{"x":2}"#,
+            r#""errors":["input: 2 duplicate keys, the last of each stands","input: 1 lone surrogates became U+FFFD"]"#,
+        ],
+    );
+}
+
+#[test]
+fn custom_endpoints_skip_the_mapping_and_name_themselves() {
+    let json = normalize(br#"{"Message":"x","endpoint":"evil"}"#, Format::Json, Some("app"), true);
+    contains(&json, &[r#"{"Message":"x","endpoint":"app","customendpoint":true,"#, r#""summary":"UNKNOWN""#]);
+    let said_by_itself =
+        normalize(br#"{"Message":"x","customendpoint":1}"#, Format::Json, Some("events"), false);
+    contains(&said_by_itself, &[r#""Message":"x""#, r#""endpoint":"events""#]);
+    let not_true =
+        normalize(br#"{"Message":"x","customendpoint":false}"#, Format::Json, Some("events"), false);
+    contains(&not_true, &[r#""summary":"x""#, r#""details":{}"#]);
+}
+
+#[test]
+fn what_cannot_be_normalised_is_dead_with_a_reason() {
+    let check = |value: &[u8], format, expected: &str| {
+        let got = normalize(value, format, None, false);
+        assert!(got.starts_with(expected), "{got}");
+    };
+    check(b"", Format::Json, "empty");
+    check(b" \n", Format::Syslog, "empty");
+    check(b"{", Format::Json, "malformed_json");
+    check(b"[1]", Format::Json, "not_an_object");
+    check(b"\"x\"", Format::Json, "not_an_object");
+    check(b"{\"a\":\"\xff\"}", Format::Json, "invalid_utf8");
+    check("[".repeat(10_000).as_bytes(), Format::Json, "too_");
+    check(format!("{{\"a\":{}1{}}}", "[".repeat(20), "]".repeat(20)).as_bytes(), Format::Json, "too_deep");
+    check(format!("{{\"a\":\"{}\"}}", "x".repeat(5000)).as_bytes(), Format::Json, "too_large");
+    check("x".repeat(5000).as_bytes(), Format::Syslog, "too_large");
+    let many: Vec<String> = (0..60).map(|n| format!("\"k{n}\":1")).collect();
+    check(format!("{{{}}}", many.join(",")).as_bytes(), Format::Json, "too_many_fields");
+}
+
+#[test]
+fn one_plugin_runs_alone_on_normal_form() {
+    let mut normalizer = normalizer();
+    let now = Timestamp::EPOCH;
+    let mut run =
+        |name: &str, json: &str| normalizer.run_plugin(name, json.as_bytes(), Metadata::default(), now);
+    let lower = run("lower_keys", r#"{"A":{"B":1}}"#);
+    assert_eq!(lower, Alone::Event(r#"{"a":{"b":1}}"#.to_owned(), Metadata::default()));
+    assert_eq!(run("none_of_this_name", "{}"), Alone::UnknownPlugin);
+    assert!(matches!(run("lower_keys", "{"), Alone::Unreadable(_)));
+}

@@ -1,0 +1,201 @@
+//! The normalizer stage: raw records to events, partition p to partition p.
+//!
+//! In: records of `mozdef.raw`. Out: one record each on `mozdef.events`, or on
+//! `mozdef.dead` with the original bytes; a heartbeat while a partition has
+//! nothing more. Never: counts for what was not committed.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use model::config::NormalizeConfig;
+use model::error::Reason;
+use model::headers;
+use model::ids::EventId;
+use model::metrics::Stage;
+use model::time::Timestamp;
+use model::topic::Topic;
+use stream::log::RECORD_BYTES_MAX;
+use stream::record::{Headers, NewRecord, Record};
+use stream::worker::{Worker, WorkerOptions};
+
+use crate::chain::tally::Tally;
+use crate::normalizer::{Format, Normalized, Normalizer, Raw};
+use crate::start::{Settings, StartError};
+
+/// How the stage is run.
+pub fn options() -> WorkerOptions {
+    WorkerOptions { group: "normalizer", stage: Stage::Normalizer, input: Topic::Raw, changelog: None }
+}
+
+/// The stage's worker.
+pub struct NormalizerWorker {
+    normalizer: Normalizer,
+    log_id: String,
+    /// What happened since the last commit, by partition.
+    tallies: HashMap<u32, Tally>,
+}
+
+impl NormalizerWorker {
+    /// A worker over the log of this id.
+    ///
+    /// # Errors
+    /// [`StartError`] when the configuration names what is not there.
+    pub fn new(config: &NormalizeConfig, log_id: &str) -> Result<NormalizerWorker, StartError> {
+        Ok(NormalizerWorker::with_settings(Settings::from_config(config)?, log_id))
+    }
+
+    /// A worker with settings of one's own.
+    pub fn with_settings(settings: Settings, log_id: &str) -> NormalizerWorker {
+        NormalizerWorker {
+            normalizer: Normalizer::new(settings),
+            log_id: log_id.to_owned(),
+            tallies: HashMap::new(),
+        }
+    }
+}
+
+impl Worker for NormalizerWorker {
+    fn assigned(&mut self, partition: u32, _restored: Vec<Record>, _now: Timestamp) {
+        self.tallies.insert(partition, Tally::default());
+    }
+
+    fn process(&mut self, partition: u32, records: &[Record], _now: Timestamp, out: &mut Vec<NewRecord>) {
+        let tally = self.tallies.entry(partition).or_default();
+        for record in records {
+            out.extend(one(&mut self.normalizer, &self.log_id, record, tally));
+        }
+    }
+
+    fn tick(&mut self, partition: u32, _now: Timestamp, at_end: Option<Timestamp>, out: &mut Vec<NewRecord>) {
+        let Some(time) = at_end else { return };
+        let headers = Headers::with_capacity(2)
+            .with(headers::KIND, headers::KIND_HEARTBEAT)
+            .with(headers::RECEIVED, time.millis().to_string());
+        out.push(NewRecord {
+            topic: Topic::Events,
+            partition: Some(partition),
+            key: Bytes::new(),
+            value: Bytes::new(),
+            headers,
+        });
+    }
+
+    fn committed(&mut self, partition: u32, _now: Timestamp) {
+        if let Some(tally) = self.tallies.get_mut(&partition) {
+            tally.publish(self.normalizer.plugin_names());
+        }
+    }
+
+    fn aborted(&mut self, partition: u32) {
+        self.tallies.insert(partition, Tally::default());
+    }
+
+    fn revoked(&mut self, partition: u32) {
+        self.tallies.remove(&partition);
+    }
+}
+
+/// One raw record; `None` when a plugin dropped it.
+fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut Tally) -> Option<NewRecord> {
+    let received = received(record);
+    let raw = Raw {
+        value: &record.value,
+        format: format(&record.headers),
+        received,
+        endpoint: record.headers.get_str(headers::ENDPOINT),
+        custom_endpoint: record.headers.get_str(headers::CUSTOM_ENDPOINT) == Some("true"),
+    };
+    match normalizer.normalize(raw, tally) {
+        Normalized::Event { json, metadata } => {
+            let id = event_id(log_id, record);
+            let event = NewRecord {
+                topic: Topic::Events,
+                partition: Some(record.partition),
+                key: Bytes::copy_from_slice(id.hex().as_str().as_bytes()),
+                value: Bytes::copy_from_slice(json),
+                headers: event_headers(record, received, metadata.index.as_deref(), metadata.id.as_deref()),
+            };
+            if event.size() <= RECORD_BYTES_MAX {
+                return Some(event);
+            }
+            tally.dead_after_all(Reason::TooLarge);
+            let detail =
+                format!("its normal form has {} bytes, the topic takes {RECORD_BYTES_MAX}", event.size());
+            Some(dead(record, id, Reason::TooLarge, &detail))
+        }
+        Normalized::Dropped { plugin } => {
+            tracing::debug!(plugin, origin = record.origin(), "event dropped");
+            None
+        }
+        Normalized::Dead { reason, detail } => {
+            tracing::debug!(%reason, detail, origin = record.origin(), "record cannot be normalised");
+            Some(dead(record, event_id(log_id, record), reason, &detail))
+        }
+    }
+}
+
+/// When the gateway took it, or else when the log did.
+fn received(record: &Record) -> Timestamp {
+    let header = record.headers.get_str(headers::RECEIVED).and_then(|text| text.parse().ok());
+    header.map_or(record.appended, Timestamp::from_millis)
+}
+
+fn format(headers: &Headers) -> Format {
+    let media_type = headers.get_str(headers::CONTENT_TYPE).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("text/x-syslog") { Format::Syslog } else { Format::Json }
+}
+
+/// The id a record has already; that of the client's id; else that of its place.
+fn event_id(log_id: &str, record: &Record) -> EventId {
+    let text = |name| record.headers.get_str(name);
+    if let Some(id) = text(headers::EVENT_ID).and_then(EventId::parse) {
+        return id;
+    }
+    match record.headers.get(headers::CLIENT_ID) {
+        Some(client_id) => {
+            let item = text(headers::ITEM).and_then(|item| item.parse().ok()).unwrap_or_default();
+            let principal = text(headers::PRINCIPAL).unwrap_or_default();
+            let input = text(headers::INPUT).unwrap_or_default();
+            EventId::from_client(principal, input, client_id, item)
+        }
+        None => EventId::from_position(log_id, record.topic.name(), record.partition, record.offset, 0),
+    }
+}
+
+fn event_headers(record: &Record, received: Timestamp, index: Option<&str>, id: Option<&str>) -> Headers {
+    let mut headers = Headers::with_capacity(5)
+        .with(headers::RECEIVED, received.millis().to_string())
+        .with(headers::ORIGIN, record.origin());
+    if let Some(index) = index {
+        headers.push(headers::INDEX, index.to_owned());
+    }
+    if let Some(id) = id {
+        headers.push(headers::DOCUMENT_ID, id.to_owned());
+    }
+    if let Some(backfill) = record.headers.get(headers::BACKFILL) {
+        headers.push(headers::BACKFILL, backfill.clone());
+    }
+    headers
+}
+
+/// The original record with its headers, and why it goes no further.
+fn dead(record: &Record, id: EventId, reason: Reason, detail: &str) -> NewRecord {
+    let mut headers = record.headers.clone();
+    headers.set(headers::EVENT_ID, id.hex().as_str().to_owned());
+    headers.set(headers::STAGE, Stage::Normalizer.as_str());
+    headers.set(headers::REASON, reason.as_str());
+    headers.set(headers::DETAIL, detail.to_owned());
+    headers.set(headers::ORIGIN, record.origin());
+    headers.set(headers::VERSION, env!("CARGO_PKG_VERSION"));
+    NewRecord {
+        topic: Topic::Dead,
+        partition: None,
+        key: Bytes::copy_from_slice(id.hex().as_str().as_bytes()),
+        value: record.value.clone(),
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests;
