@@ -113,6 +113,8 @@ table! {
     PLUGIN_RUNS = "mozdef_plugin_runs_total", "Events a plugin has seen, by outcome.", ["plugin", "outcome"];
     EVENT_ERRORS = "mozdef_event_errors_total", "Events that carry a mark in mozdef.errors, by kind.", ["kind"];
     RULE_MATCHES = "mozdef_rule_matches_total", "Matches of rules, by kind of rule.", ["kind"];
+    GROUPS_SKIPPED = "mozdef_rule_groups_skipped_total", "Groups that a match of a windowed rule did not make, by reason.", ["reason"];
+    SUMMARY_UNKNOWN = "mozdef_alert_summary_unknown_total", "Values that a summary template named but no event had.", [];
     RULES_LOADED = "mozdef_rules_loaded", "Rules in force.", [];
     RULE_RELOADS = "mozdef_rule_reloads_total", "Changes of the rule set, by outcome.", ["outcome"];
     WINDOW_GROUPS = "mozdef_window_groups", "Groups that the window stage holds.", [];
@@ -154,6 +156,10 @@ pub struct Metrics {
     pub event_errors: IntCounterVec,
     /// See [`RULE_MATCHES`].
     pub rule_matches: IntCounterVec,
+    /// See [`GROUPS_SKIPPED`].
+    pub groups_skipped: IntCounterVec,
+    /// See [`SUMMARY_UNKNOWN`].
+    pub summary_unknown: IntCounter,
     /// See [`RULES_LOADED`].
     pub rules_loaded: IntGauge,
     /// See [`RULE_RELOADS`].
@@ -203,6 +209,8 @@ impl Metrics {
             plugin_runs: counters(r, &PLUGIN_RUNS),
             event_errors: counters(r, &EVENT_ERRORS),
             rule_matches: counters(r, &RULE_MATCHES),
+            groups_skipped: counters(r, &GROUPS_SKIPPED),
+            summary_unknown: counter(r, &SUMMARY_UNKNOWN),
             rules_loaded: gauge(r, &RULES_LOADED),
             rule_reloads: counters(r, &RULE_RELOADS),
             window_groups: gauge(r, &WINDOW_GROUPS),

@@ -49,7 +49,7 @@ impl Event {
                 self.change_keys(index, f);
             }
         }
-        if changed || parent.has(DUPLICATES) {
+        if parent.kind == Kind::Object && (changed || parent.has(DUPLICATES)) {
             self.drop_shadowed(container);
         }
     }

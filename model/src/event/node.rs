@@ -51,7 +51,7 @@ const _: () = assert!(size_of::<Node>() == 24);
 pub(super) const KEY_CLEAN: u8 = 1;
 /// The string can be copied out as it is, with the quotes that stand around it in the text.
 pub(super) const STRING_CLEAN: u8 = 2;
-/// The container may have a key more than once: edits must look for twins.
+/// The object may have a key more than once: edits must look for twins. Means nothing for other nodes.
 pub(super) const DUPLICATES: u8 = 4;
 
 impl Node {

@@ -1,5 +1,9 @@
 //! Reads, edits and output of the event, by tables.
 
+mod differential;
+mod edits;
+mod hostile;
+
 use super::{EditError, Event, Flags, Limits, New, ParseError, Path, Visit, scan_value};
 
 fn event(json: &str) -> Event {
