@@ -56,6 +56,19 @@ pub enum Level {
     Critical,
 }
 
+impl Level {
+    /// Sigma's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Level::Informational => "informational",
+            Level::Low => "low",
+            Level::Medium => "medium",
+            Level::High => "high",
+            Level::Critical => "critical",
+        }
+    }
+}
+
 /// A compiled detection rule, without its matcher.
 #[derive(Clone, Debug)]
 pub struct Detection {
