@@ -24,7 +24,10 @@ fn recorded_cases() -> Option<PathBuf> {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn deviations() -> Deviations {
@@ -32,7 +35,9 @@ fn deviations() -> Deviations {
     if !path.exists() {
         return Deviations::new();
     }
-    let key = |line: &Value, name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name} is missing: {line}")).to_owned();
+    let key = |line: &Value, name: &str| {
+        line[name].as_str().unwrap_or_else(|| panic!("{name} is missing: {line}")).to_owned()
+    };
     lines(&path).into_iter().map(|line| ((key(&line, "file"), key(&line, "name")), line)).collect()
 }
 
@@ -42,7 +47,8 @@ fn run(plugin: &Builtin, case: &Value) -> Result<(Value, Metadata), String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let now = case["now"].as_str().and_then(Timestamp::parse_rfc3339).unwrap_or(Timestamp::EPOCH);
     // Two cases of MozDef's own tests gave the plugin another name than the worker's.
-    let recorded = text(&case["expected"]["mozdefhostname"]).filter(|_| !is_volatile(case, "/mozdefhostname"));
+    let recorded =
+        text(&case["expected"]["mozdefhostname"]).filter(|_| !is_volatile(case, "/mozdefhostname"));
     let hostname = recorded.or_else(|| text(&case["mozdefhostname"]));
     let index = text(&case["metadata_in"]["index"]).filter(|index| index != "events");
     let metadata = Metadata { index, id: text(&case["metadata_in"]["id"]) };
@@ -63,14 +69,23 @@ fn is_volatile(case: &Value, pointer: &str) -> bool {
 fn without_volatile(mut value: Value, case: &Value) -> Value {
     for pointer in case["volatile"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if let Some((parent, key)) = pointer.rsplit_once('/') {
-            value.pointer_mut(parent).and_then(Value::as_object_mut).map(|object: &mut Map<String, Value>| object.shift_remove(key));
+            value
+                .pointer_mut(parent)
+                .and_then(Value::as_object_mut)
+                .map(|object: &mut Map<String, Value>| object.shift_remove(key));
         }
     }
     value
 }
 
 fn check(plugin: &Builtin, case: &Value, deviation: Option<&Value>) -> Result<(), String> {
-    let right = |field: &str| deviation.and_then(|d| d.get(field)).or_else(|| case["intended"].get(field)).unwrap_or(&case[field]).clone();
+    let right = |field: &str| {
+        deviation
+            .and_then(|d| d.get(field))
+            .or_else(|| case["intended"].get(field))
+            .unwrap_or(&case[field])
+            .clone()
+    };
     let (out, metadata) = run(plugin, case)?;
     let (out, expected) = (without_volatile(out, case), without_volatile(right("expected"), case));
     if out != expected {
@@ -92,7 +107,8 @@ fn recorded_cases_of_plugins() {
     };
     let deviations = deviations();
     let (mut passed, mut deviating, mut unsupported, mut failed) = (0, 0, 0, Vec::new());
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for path in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")) {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -103,7 +119,8 @@ fn recorded_cases_of_plugins() {
         };
         for case in &cases {
             let file = format!("normalise/{name}.jsonl");
-            let deviation = deviations.get(&(file.clone(), case["name"].as_str().unwrap_or_default().to_owned()));
+            let deviation =
+                deviations.get(&(file.clone(), case["name"].as_str().unwrap_or_default().to_owned()));
             deviating += usize::from(deviation.is_some());
             match check(plugin, case, deviation) {
                 Ok(()) => passed += 1,
@@ -111,7 +128,10 @@ fn recorded_cases_of_plugins() {
             }
         }
     }
-    println!("normalise: {passed} passed ({deviating} by a listed deviation), {} failed, {unsupported} not yet supported", failed.len());
+    println!(
+        "normalise: {passed} passed ({deviating} by a listed deviation), {} failed, {unsupported} not yet supported",
+        failed.len()
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(passed > 0);
 }

@@ -1,33 +1,45 @@
 //! CloudTrail records as AWS writes them, posted by any shipper, become what MozDef's
 //! own CloudTrail worker made of them; the plugins registered to `cloudtrail` then follow.
 //!
-//! In: `details` with `eventversion`, `eventsource`, `eventname` and `awsregion`. Out:
+//! In: `details` with `eventversion`, `eventsource`, `eventname` and `awsregion`, also as
+//! AWS spells them, and EventBridge's envelope around it. Out:
 //! `source`, `type`, `category`, `hostname`, `severity`, `summary`, `details.eventverb`,
 //! `details.eventreadonly`. Never: anything for events that MozDef's worker has mapped.
 
-use model::event::{EditError, Event};
+use model::event::{EditError, Event, Object, Path, Value};
 
-use super::details::{detail_str, details};
+use super::details::{detail, detail_path, detail_str, details};
+use super::epoch;
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table; before `lower_keys`, which lowers the keys inside.
 pub(super) const CLOUDTRAIL_RECORD: Builtin =
     Builtin { name: "cloudtrail_record", registration: &["eventversion"], priority: 3, run };
 
-/// What every record has.
-const SHAPE: [&str; 4] = ["eventversion", "eventsource", "eventname", "awsregion"];
+/// What every record has, after key mapping.
+const MAPPED: [&str; 4] = ["eventversion", "eventsource", "eventname", "awsregion"];
+
+/// The same where key mapping has not been: inside of something.
+const AS_WRITTEN: [&str; 4] = ["eventVersion", "eventSource", "eventName", "awsRegion"];
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if event.member_str("source") == Some("cloudtrail") {
         return Ok(Outcome::Unchanged);
     }
     let Some(details) = details(event) else { return Ok(Outcome::Unchanged) };
-    if details.get("eventVersion").is_some() {
-        // A shipper that nests the record under `details`: key mapping takes those keys as they are.
-        event.lower_keys();
-    }
-    if !SHAPE.iter().all(|key| detail_str(event, key).is_some()) {
+    let is_bridged =
+        details.get("detail").and_then(Value::as_object).is_some_and(|detail| has_shape(detail, &AS_WRITTEN));
+    let is_nested = has_shape(details, &AS_WRITTEN);
+    if !is_bridged && !is_nested && !has_shape(details, &MAPPED) {
         return Ok(Outcome::Unchanged);
+    }
+    if is_bridged {
+        lift(event)?;
+    }
+    if is_bridged || is_nested {
+        // Key mapping has not seen the record's own names.
+        event.lower_keys();
+        map_inner(event)?;
     }
     describe(event)?;
     name_verb(event)?;
@@ -39,6 +51,36 @@ fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
         }
     }
     Ok(Outcome::Changed)
+}
+
+fn has_shape(record: Object<'_>, shape: &[&str]) -> bool {
+    shape.iter().all(|key| record.get(key).is_some_and(|value| value.as_str().is_some()))
+}
+
+/// EventBridge has the record under `detail`: its members join those of the envelope, and win.
+fn lift(event: &mut Event) -> Result<(), EditError> {
+    let path = detail_path("detail");
+    let mut record = Event::new();
+    match event.get(&path) {
+        Some(detail) => record.set_member("detail", detail)?,
+        None => return Ok(()),
+    }
+    event.remove(&path);
+    let members = record.member("detail").and_then(Value::as_object);
+    for (key, value) in members.into_iter().flat_map(Object::iter) {
+        event.set_in("details", key, value)?;
+    }
+    Ok(())
+}
+
+/// What key mapping does with the names of a plain record.
+fn map_inner(event: &mut Event) -> Result<(), EditError> {
+    if let Some(at) = detail(event, "eventtime").and_then(epoch::instant) {
+        epoch::set_times(event, at)?;
+        event.remove(&detail_path("eventtime"));
+    }
+    event.rename(&detail_path("eventtype"), &Path::from_keys(["category"]))?;
+    Ok(())
 }
 
 /// The summary and the host, where the shipper gave none.

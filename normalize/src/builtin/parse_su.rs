@@ -12,7 +12,8 @@ use super::pam::{self, PamEvent};
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table. MozDef registered it to `sshd`, where it never met a line of su.
-pub(super) const PARSE_SU: Builtin = Builtin { name: "parse_su", registration: &["su", "su-l"], priority: 5, run };
+pub(super) const PARSE_SU: Builtin =
+    Builtin { name: "parse_su", registration: &["su", "su-l"], priority: 5, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if !is_program(event, &["su", "su-l"]) {

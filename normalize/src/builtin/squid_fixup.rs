@@ -16,7 +16,8 @@ use super::epoch;
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table.
-pub(super) const SQUID_FIXUP: Builtin = Builtin { name: "squidFixup", registration: &["squid"], priority: 5, run };
+pub(super) const SQUID_FIXUP: Builtin =
+    Builtin { name: "squidFixup", registration: &["squid"], priority: 5, run };
 
 fn run(event: &mut Event, context: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if envelope::is_custom(event, "proxy") {

@@ -1,7 +1,7 @@
 //! Lines of Zeek's JSON logs, posted by any shipper, get the names that MozDef gave to
 //! those which came through syslog-ng. MozDef itself did not know them.
 //!
-//! In: `details` with `id.orig_h` (or `id_orig_h`), or `_path` and `ts`. Out: category
+//! In: `details` with `id.orig_h` (or `id_orig_h`), or `_path` and a stamp. Out: category
 //! `bro`, as MozDef's searches and alerts expect, source = the log's name, type `nsm`,
 //! times by `ts`, and the details of `zeek`. Never: anything for lines that `broFixup`
 //! has opened.
@@ -83,7 +83,7 @@ fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
 fn is_line(event: &Event) -> bool {
     let Some(details) = details(event) else { return false };
     let has = |key| details.get(key).is_some();
-    let stamped = has("ts");
+    let stamped = has("ts") || has("_write_ts");
     (has("_path") && stamped)
         || ((has("id.orig_h") || has("id_orig_h")) && (has("uid") || stamped))
         || (has("tx_hosts") && has("rx_hosts"))
