@@ -1,0 +1,85 @@
+//! The HTTP gateway: MozDef's loginput, JSON and NDJSON batches, OpenSearch's
+//! `_bulk`, and lines of syslog.
+//!
+//! In: requests. Out: raw records, one an event; an answer that is 2xx only
+//! when every record is durable. Never: unbounded memory, time or
+//! connections: what does not fit is refused with a reason and a time to come back.
+//!
+//! | path | takes |
+//! |---|---|
+//! | POST, PUT `/events`, `/nxlog`, `/cef`, `/custom/<app>` | JSON: an object, an array, lines, values one after another; `text/x-syslog`: lines |
+//! | POST, PUT `/_bulk` | the same; or actions and documents, answered as OpenSearch does |
+//! | GET `/status`, `/_status`, `/test`, `/` | nothing |
+
+mod access;
+mod batch;
+mod body;
+mod bulk;
+mod decompress;
+mod listen;
+mod media;
+mod refusal;
+mod respond;
+mod routes;
+mod split;
+
+use std::io;
+use std::net::SocketAddr;
+
+use model::config::HttpConfig;
+use model::time::Clock;
+use stream::log::SharedLog;
+use stream::shutdown::Shutdown;
+use tokio::net::TcpListener;
+
+pub use access::AccessError;
+
+/// Why the gateway cannot run. Each names the setting to change.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Another program listens there.
+    #[error("port {} is taken by another program ({listen}); stop it, or set ingest.http.listen", listen.port())]
+    PortTaken {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// The address cannot be had.
+    #[error("cannot listen on {listen}: {source}; set ingest.http.listen")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Who may send is not clear.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+}
+
+/// Opens the configured address. Port 0 takes any free one.
+pub async fn bind(config: &HttpConfig) -> Result<TcpListener, HttpError> {
+    let listen = config.listen;
+    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => HttpError::PortTaken { listen },
+        _ => HttpError::Listen { listen, source },
+    })
+}
+
+/// Checks what [`serve`] would refuse to start with.
+pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
+    access::Access::new(config)?;
+    Ok(())
+}
+
+/// Answers requests until shutdown, then finishes those that have begun and returns.
+pub async fn serve(
+    config: HttpConfig,
+    log: SharedLog,
+    clock: Clock,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), HttpError> {
+    let gateway = routes::Gateway::new(config, log, clock)?;
+    listen::accept(listener, routes::router(std::sync::Arc::new(gateway)), shutdown).await;
+    Ok(())
+}
