@@ -3,6 +3,8 @@
 //! In: the recorded cases, where present, and the deviations that we list. Out: a failure
 //! that names each case which differs. Cases of plugins that are not built yet are counted aloud.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

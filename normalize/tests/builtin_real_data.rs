@@ -2,6 +2,8 @@
 //!
 //! In: the collected public logs, where present. Out: failures that name the line.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "helpers of tests")]
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -231,7 +233,7 @@ fn logins_in_a_real_auth_log_are_all_read() {
     let mut normaliser = Normaliser::new();
     let mut read = std::collections::BTreeMap::<String, usize>::new();
     let mut expected = read.clone();
-    let mut count = |counts: &mut std::collections::BTreeMap<String, usize>, what: &str| {
+    let count = |counts: &mut std::collections::BTreeMap<String, usize>, what: &str| {
         *counts.entry(what.to_owned()).or_default() += 1
     };
     for line in lines(&file) {

@@ -8,7 +8,7 @@
 
 use model::event::{EditError, Event, Object, Path, Value};
 
-use super::details::{detail, detail_path, detail_str, details};
+use super::details::{detail, detail_path, details};
 use super::epoch;
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
@@ -16,33 +16,25 @@ use crate::plugin::{Builtin, Context, Outcome, PluginError};
 pub(super) const CLOUDTRAIL_RECORD: Builtin =
     Builtin { name: "cloudtrail_record", registration: &["eventversion"], priority: 3, run };
 
-/// What every record has, after key mapping.
-const MAPPED: [&str; 4] = ["eventversion", "eventsource", "eventname", "awsregion"];
-
-/// The same where key mapping has not been: inside of something.
-const AS_WRITTEN: [&str; 4] = ["eventVersion", "eventSource", "eventName", "awsRegion"];
-
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if event.member_str("source") == Some("cloudtrail") {
         return Ok(Outcome::Unchanged);
     }
     let Some(details) = details(event) else { return Ok(Outcome::Unchanged) };
-    let is_bridged =
-        details.get("detail").and_then(Value::as_object).is_some_and(|detail| has_shape(detail, &AS_WRITTEN));
-    let is_nested = has_shape(details, &AS_WRITTEN);
-    if !is_bridged && !is_nested && !has_shape(details, &MAPPED) {
+    let found = Found::among(details);
+    let mapped = found.record.is_some();
+    if !mapped && !found.nested && !found.bridged {
         return Ok(Outcome::Unchanged);
     }
-    if is_bridged {
-        lift(event)?;
-    }
-    if is_bridged || is_nested {
+    if !mapped {
+        if found.bridged {
+            lift(event)?;
+        }
         // Key mapping has not seen the record's own names.
         event.lower_keys();
         map_inner(event)?;
     }
     describe(event)?;
-    name_verb(event)?;
     event.set_member("source", "cloudtrail")?;
     event.set_member("type", "cloudtrail")?;
     for (key, default) in [("category", "cloudtrail"), ("severity", "INFO")] {
@@ -53,8 +45,55 @@ fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     Ok(Outcome::Changed)
 }
 
-fn has_shape(record: Object<'_>, shape: &[&str]) -> bool {
-    shape.iter().all(|key| record.get(key).is_some_and(|value| value.as_str().is_some()))
+/// What makes a record, as text.
+#[derive(Clone, Copy)]
+struct Record<'e> {
+    service: &'e str,
+    name: &'e str,
+    address: &'e str,
+}
+
+/// What `details` holds.
+struct Found<'e> {
+    /// A record whose names key mapping has lowered.
+    record: Option<Record<'e>>,
+    /// A record with the names as AWS spells them.
+    nested: bool,
+    /// Such a record in EventBridge's `detail`.
+    bridged: bool,
+}
+
+impl<'e> Found<'e> {
+    /// One pass over the members, as this is the way of every CloudTrail event.
+    fn among(details: Object<'e>) -> Found<'e> {
+        let (mut version, mut region, mut service, mut name, mut address) = (None, None, None, None, None);
+        let (mut nested, mut bridged) = (false, false);
+        for (key, value) in details.iter() {
+            match key {
+                "eventversion" => version = value.as_str(),
+                "awsregion" => region = value.as_str(),
+                "eventsource" => service = value.as_str(),
+                "eventname" => name = value.as_str(),
+                "sourceipaddress" => address = value.as_str(),
+                "eventVersion" => nested = is_record(details),
+                "detail" => bridged = value.as_object().is_some_and(is_record),
+                _ => {}
+            }
+        }
+        let record = match (version, region, service, name) {
+            (Some(_), Some(_), Some(service), Some(name)) => {
+                Some(Record { service, name, address: address.unwrap_or("unknown") })
+            }
+            _ => None,
+        };
+        Found { record, nested, bridged }
+    }
+}
+
+/// Whether the object has what every record has, as AWS spells it.
+fn is_record(object: Object<'_>) -> bool {
+    let has_text = |key| object.get(key).is_some_and(|value| value.as_str().is_some());
+    ["eventVersion", "eventSource", "eventName", "awsRegion"].into_iter().all(has_text)
 }
 
 /// EventBridge has the record under `detail`: its members join those of the envelope, and win.
@@ -83,43 +122,35 @@ fn map_inner(event: &mut Event) -> Result<(), EditError> {
     Ok(())
 }
 
-/// The summary and the host, where the shipper gave none.
+/// The summary and the host, where the shipper gave none; the event's name with a
+/// capital, its first word, and whether that one only reads.
 fn describe(event: &mut Event) -> Result<(), EditError> {
-    let text = |key| detail_str(event, key).unwrap_or("unknown");
-    let service = text("eventsource").to_owned();
-    if event.member_str("summary").is_none() {
-        let summary = format!("{} performed {} in {service}", text("sourceipaddress"), text("eventname"));
-        event.set_member("summary", &summary)?;
-    }
-    if event.member_str("hostname").is_none() {
-        event.set_member("hostname", &service)?;
-    }
-    Ok(())
-}
-
-/// The event's name with a capital, its first word, and whether that one only reads.
-fn name_verb(event: &mut Event) -> Result<(), EditError> {
-    let Some(name) = detail_str(event, "eventname") else { return Ok(()) };
-    let Some((name, lowered)) = capitalised(name) else { return Ok(()) };
-    let verb = verb(&name).map(str::to_owned);
+    let Some(record) = details(event).and_then(|details| Found::among(details).record) else { return Ok(()) };
+    let summary = format!("{} performed {} in {}", record.address, record.name, record.service);
+    let service = record.service.to_owned();
+    let (name, lowered) = capitalised(record.name);
     if lowered {
         event.set_in("details", "eventname", &name)?;
     }
-    if let Some(verb) = verb {
-        event.set_in("details", "eventverb", &verb)?;
-        event.set_in("details", "eventreadonly", matches!(&*verb, "Describe" | "Get" | "List"))?;
+    if let Some(verb) = verb(&name) {
+        event.set_in("details", "eventverb", verb)?;
+        event.set_in("details", "eventreadonly", matches!(verb, "Describe" | "Get" | "List"))?;
+    }
+    for (key, text) in [("summary", summary), ("hostname", service)] {
+        if event.member_str(key).is_none() {
+            event.set_member(key, &text)?;
+        }
     }
     Ok(())
 }
 
 /// The name with its first letter in upper case, and whether it was not before.
-fn capitalised(name: &str) -> Option<(String, bool)> {
-    let first = name.chars().next()?;
-    let mut out = String::with_capacity(name.len());
-    out.extend(first.to_uppercase());
-    out.push_str(name.get(first.len_utf8()..)?);
-    let lowered = out != name;
-    Some((out, lowered))
+fn capitalised(name: &str) -> (String, bool) {
+    let mut rest = name.chars();
+    let first = rest.next();
+    let lowered = first.is_some_and(char::is_lowercase);
+    let capital = first.into_iter().flat_map(char::to_uppercase);
+    (if lowered { capital.chain(rest).collect() } else { name.to_owned() }, lowered)
 }
 
 /// The leading word of `DescribeInstances`: a capital and what is none.

@@ -36,7 +36,7 @@ static COUNTERS: LazyLock<[Move; 4]> = LazyLock::new(|| {
     .map(|(from, to)| Move::out_of("flow", from, to))
 });
 
-static HTTP: LazyLock<[Move; 11]> = LazyLock::new(|| {
+static HTTP: LazyLock<[Move; 7]> = LazyLock::new(|| {
     [
         ("hostname", "host"),
         ("http_method", "method"),
@@ -45,26 +45,17 @@ static HTTP: LazyLock<[Move; 11]> = LazyLock::new(|| {
         ("url", "uri"),
         ("redirect", "redirect_dst"),
         ("length", "request_body_len"),
-        ("http_request_body", "http_request_body"),
-        ("http_request_body_printable", "http_request_body_printable"),
-        ("http_response_body", "http_response_body"),
-        ("http_response_body_printable", "http_response_body_printable"),
     ]
     .map(|(from, to)| Move::out_of("http", from, to))
 });
 
-static LONG_TEXTS: LazyLock<[Path; 7]> = LazyLock::new(|| {
-    [
-        "packet",
-        "payload",
-        "payload_printable",
-        "http_request_body",
-        "http_request_body_printable",
-        "http_response_body",
-        "http_response_body_printable",
-    ]
-    .map(detail_path)
+static HTTP_BODIES: LazyLock<[Move; 4]> = LazyLock::new(|| {
+    ["http_request_body", "http_request_body_printable", "http_response_body", "http_response_body_printable"]
+        .map(|body| Move::out_of("http", body, body))
 });
+
+static PAYLOADS: LazyLock<[Path; 3]> =
+    LazyLock::new(|| ["packet", "payload", "payload_printable"].map(detail_path));
 
 static SERVICE: LazyLock<Move> = LazyLock::new(|| Move::new("app_proto", "service"));
 
@@ -84,11 +75,23 @@ pub(super) fn name_ends(event: &mut Event) -> Result<(), EditError> {
 
 /// Takes counters and HTTP fields out of their objects and bounds the long texts.
 pub(super) fn flatten(event: &mut Event) -> Result<(), EditError> {
-    for part in COUNTERS.iter().chain(&*HTTP) {
-        part.apply(event)?;
+    if has_detail(event, "flow") {
+        for counter in &*COUNTERS {
+            counter.apply(event)?;
+        }
     }
-    for text in &*LONG_TEXTS {
-        cut_at(event, text, TEXT_CHARACTERS_MAX)?;
+    if has_detail(event, "http") {
+        for part in &*HTTP {
+            part.apply(event)?;
+        }
+        for body in &*HTTP_BODIES {
+            if body.apply(event)? {
+                cut_at(event, body.to(), TEXT_CHARACTERS_MAX)?;
+            }
+        }
+    }
+    for payload in &*PAYLOADS {
+        cut_at(event, payload, TEXT_CHARACTERS_MAX)?;
     }
     SERVICE.apply(event)?;
     if has_detail(event, "smtp") {

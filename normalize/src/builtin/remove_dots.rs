@@ -19,3 +19,15 @@ fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     });
     Ok(if changed { Outcome::Changed } else { Outcome::Unchanged })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::REMOVE_DOTS;
+    use crate::builtin::testing::{check, check_unchanged};
+
+    #[test]
+    fn only_keys_that_start_or_end_with_a_dot_change() {
+        check(&REMOVE_DOTS, r#"{".a.b":[{"c.":1,"d.e":2}],"..":3}"#, r#"{"ab":[{"c":1,"d.e":2}],"":3}"#);
+        check_unchanged(&REMOVE_DOTS, r#"{"a.b":{"c":".d."}}"#);
+    }
+}
