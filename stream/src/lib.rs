@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dead;
 pub mod delivery;
+pub mod invariants;
 pub mod local;
 pub mod log;
 pub mod partition;
 pub mod record;
 pub mod shutdown;
+mod watchdog;
 pub mod worker;

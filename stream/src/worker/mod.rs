@@ -1,17 +1,30 @@
 //! The loop log → log: a pure worker turns records into outputs; the driver
-//! commits outputs, changelog and offsets together. (Skeleton.)
+//! commits outputs, changelog and offsets together.
+//!
+//! In: records of one topic. Out: what the worker makes of them, exactly once.
+//! Never: a commit of half a batch, or a batch run again after its commit.
+
+mod driver;
+mod hands;
+mod restore;
+#[cfg(test)]
+mod tests;
 
 use model::metrics::Stage;
 use model::time::{Clock, Timestamp};
 use model::topic::Topic;
 
+use self::driver::Driver;
 use crate::log::{LogError, SharedLog};
 use crate::record::{NewRecord, Record};
 use crate::shutdown::Shutdown;
 
 /// A stage's deciding code: pure and synchronous. State is kept by partition.
+///
+/// It runs on a thread of its own kind, so it may use the CPU for as long as a batch needs.
 pub trait Worker: Send {
-    /// A partition is ours. `restored`: the newest record of each key of the changelog partition.
+    /// A partition is ours. `restored`: the newest record of each key of the changelog partition, without tombstones, in
+    /// order of offset.
     fn assigned(&mut self, partition: u32, restored: Vec<Record>, now: Timestamp);
     /// Turns records of one partition, in order, into outputs.
     fn process(&mut self, partition: u32, records: &[Record], now: Timestamp, out: &mut Vec<NewRecord>);
@@ -23,6 +36,9 @@ pub trait Worker: Send {
     fn aborted(&mut self, partition: u32);
     /// The partition is gone: drop its state.
     fn revoked(&mut self, partition: u32);
+    /// An output of the last `process` or `tick` is larger than its topic takes: it goes to `mozdef.dead` in its place,
+    /// with reason `too_large`. A worker that counts its records counts it as dead instead of finished.
+    fn too_large(&mut self, _partition: u32, _output: &NewRecord) {}
 }
 
 /// How a worker is run.
@@ -39,12 +55,16 @@ pub struct WorkerOptions {
 }
 
 /// Runs until shutdown (drains and commits, then returns `Ok`) or until the log is broken.
+///
+/// What the worker does not know: a commit happens as soon as nothing more is waiting, and under load after at most
+/// 50 ms or 4,000 records or 4 MiB of outputs; a commit that had no effect is rewound and run again, after a while; a
+/// partition that stands still with lag for 30 s is logged and counted, and its consumer is built anew.
 pub async fn run_worker(
-    _log: SharedLog,
-    _options: WorkerOptions,
-    _worker: Box<dyn Worker>,
-    _clock: Clock,
-    _shutdown: Shutdown,
+    log: SharedLog,
+    options: WorkerOptions,
+    worker: Box<dyn Worker>,
+    clock: Clock,
+    shutdown: Shutdown,
 ) -> Result<(), LogError> {
-    todo!()
+    Driver::new(log, options, worker, clock, shutdown).run().await
 }

@@ -1,5 +1,13 @@
 //! The loop log → outside: work is in flight in parallel and ends in any
-//! order; only the contiguous finished prefix of a partition is committed. (Skeleton.)
+//! order; only the contiguous finished prefix of a partition is committed.
+//!
+//! In: records of one topic. Out: effects outside, at least once and idempotent
+//! by id; dead letters exactly once. Never: an offset past unfinished work (DL-2).
+
+mod driver;
+mod ledger;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -9,6 +17,7 @@ use model::metrics::Stage;
 use model::time::Clock;
 use model::topic::Topic;
 
+use self::driver::Driver;
 use crate::log::{LogError, SharedLog};
 use crate::record::Record;
 use crate::shutdown::Shutdown;
@@ -18,6 +27,8 @@ use crate::shutdown::Shutdown;
 pub trait Delivery: Send + Sync + 'static {
     /// Delivers a batch and returns one outcome for each record, in order. Retries inside, for as long as it takes;
     /// the driver drops the future at shutdown, after the grace time, and the records are delivered again later.
+    ///
+    /// Records of the log itself (header `kind`: heartbeats, watermarks) are left out.
     async fn deliver(&self, records: &[Record]) -> Vec<Outcome>;
 }
 
@@ -27,7 +38,12 @@ pub enum Outcome {
     /// Done.
     Done,
     /// Refused for good: the driver writes it to `mozdef.dead`.
-    Dead { reason: Reason, detail: String },
+    Dead {
+        /// Why.
+        reason: Reason,
+        /// More about it, for people.
+        detail: String,
+    },
 }
 
 /// How a delivery is run.
@@ -51,11 +67,11 @@ pub struct DeliveryOptions {
 
 /// Runs until shutdown (waits for what is in flight up to the grace time, commits, returns `Ok`) or until the log is broken.
 pub async fn run_delivery(
-    _log: SharedLog,
-    _options: DeliveryOptions,
-    _delivery: Arc<dyn Delivery>,
+    log: SharedLog,
+    options: DeliveryOptions,
+    delivery: Arc<dyn Delivery>,
     _clock: Clock,
-    _shutdown: Shutdown,
+    shutdown: Shutdown,
 ) -> Result<(), LogError> {
-    todo!()
+    Driver::new(log, options, delivery, shutdown).run().await
 }

@@ -1,1 +1,0 @@
-//! The pure state machine of one consumed partition. (Skeleton.)

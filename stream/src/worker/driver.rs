@@ -1,0 +1,390 @@
+//! The driver of a worker: poll, process, commit; abort, revoke, drain.
+//!
+//! In: what the consumer brings. Out: commits. Never: a decision about records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::error::Verdict;
+use model::headers;
+use model::metrics::metrics;
+use model::time::Clock;
+use model::topic::Topic;
+use tokio::time::Instant;
+
+use super::hands::Hands;
+use super::restore::restore;
+use super::{Worker, WorkerOptions};
+use crate::dead::too_large_letter;
+use crate::invariants::{DL_2, hold};
+use crate::log::{Consumer, FetchLimits, LogError, Polled, SharedLog, Transaction};
+use crate::partition::{Effect, Input, Partition};
+use crate::record::{NewRecord, Record};
+use crate::shutdown::Shutdown;
+use crate::watchdog::Watchdog;
+
+/// One fetch, and so one call of `process`.
+const LIMITS: FetchLimits = FetchLimits { records_max: 1000, bytes_max: 1 << 20 };
+/// Longest time between the first uncommitted output and its commit under load.
+const COMMIT_AFTER: Duration = Duration::from_millis(50);
+/// Most records of one commit.
+const COMMIT_RECORDS: usize = 4000;
+/// Most bytes of outputs of one commit.
+const COMMIT_BYTES: usize = 4 << 20;
+/// Time between two ticks.
+const TICK: Duration = Duration::from_secs(1);
+/// Time between two questions about a commit whose outcome is unknown.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Longest that a drain at shutdown takes.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a consumer is done with.
+enum End {
+    /// Shutdown.
+    Drained,
+    /// A new consumer is needed.
+    Rebuild,
+}
+
+/// What has been put out and is not committed.
+#[derive(Default)]
+struct Pending {
+    outputs: Vec<NewRecord>,
+    output_bytes: usize,
+    records: usize,
+    /// Records that count: no heartbeats, no watermarks.
+    taken: u64,
+    /// Partitions whose worker state has changed since the last commit.
+    touched: BTreeSet<u32>,
+    since: Option<Instant>,
+}
+
+pub(super) struct Driver {
+    log: SharedLog,
+    options: WorkerOptions,
+    hands: Hands,
+    clock: Clock,
+    shutdown: Shutdown,
+    partitions: BTreeMap<u32, Partition>,
+    pending: Pending,
+    next_tick: Instant,
+    watchdog: Watchdog,
+    /// The last commit had no effect, and will be tried again.
+    held_up: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        log: SharedLog,
+        options: WorkerOptions,
+        worker: Box<dyn Worker>,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Driver {
+        Driver {
+            hands: Hands::new(options.group, worker),
+            log,
+            options,
+            clock,
+            shutdown,
+            partitions: BTreeMap::new(),
+            pending: Pending::default(),
+            next_tick: Instant::now(),
+            watchdog: Watchdog::default(),
+            held_up: false,
+        }
+    }
+
+    /// Runs consumer after consumer.
+    pub(super) async fn run(mut self) -> Result<(), LogError> {
+        while !self.shutdown.is_set() {
+            match self.log.subscribe(self.options.group, self.options.input).await {
+                Ok(mut consumer) => match self.consume(&mut *consumer).await? {
+                    End::Drained => return Ok(()),
+                    End::Rebuild => {}
+                },
+                Err(error) => self.wait_after(error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn consume(&mut self, consumer: &mut dyn Consumer) -> Result<End, LogError> {
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            // What is pending waits only for what is already there.
+            let until_tick = self.next_tick.saturating_duration_since(Instant::now());
+            let wait = if self.pending.touched.is_empty() { until_tick } else { Duration::ZERO };
+            let polled = tokio::select! {
+                biased;
+                () = shutdown.wait() => return self.drain(consumer).await,
+                polled = consumer.poll(wait, LIMITS) => polled,
+            };
+            match polled {
+                Ok(Polled::Assigned(partitions)) => self.assigned(&partitions).await?,
+                Ok(Polled::Revoked(partitions)) => {
+                    self.commit(consumer).await?;
+                    self.revoked(&partitions, Input::Revoke).await?;
+                }
+                Ok(Polled::Lost(partitions)) => {
+                    tracing::warn!(group = self.options.group, ?partitions, "partitions were lost");
+                    self.abort(consumer).await?;
+                    self.revoked(&partitions, Input::Lost).await?;
+                }
+                Ok(Polled::Records(partition, records)) => {
+                    self.process(partition, records).await?;
+                    if self.is_commit_due() {
+                        self.commit(consumer).await?;
+                    }
+                }
+                Ok(Polled::Nothing { .. }) => self.commit(consumer).await?,
+                Err(error) => {
+                    self.abort(consumer).await?;
+                    self.wait_after(error).await?;
+                }
+            }
+            if Instant::now() >= self.next_tick && self.tick(consumer).await? {
+                self.abort(consumer).await?;
+                let all: Vec<u32> = self.partitions.keys().copied().collect();
+                self.revoked(&all, Input::Lost).await?;
+                return Ok(End::Rebuild);
+            }
+        }
+    }
+
+    /// Restores the state of new partitions and begins at their committed offsets.
+    async fn assigned(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        for partition in partitions.iter().copied() {
+            loop {
+                match self.restored(partition).await {
+                    // The offset first: the changelog holds at least all that was committed with it.
+                    Ok((committed, restored)) => {
+                        let (count, now) = (restored.len(), self.clock.now());
+                        self.hands.run(move |worker| worker.assigned(partition, restored, now)).await?;
+                        self.partitions.insert(partition, Partition::new(committed));
+                        let (group, topic) = (self.options.group, self.options.input);
+                        tracing::debug!(group, %topic, partition, committed, restored = count, "assigned");
+                        break;
+                    }
+                    Err(error) => self.wait_after(error).await?,
+                }
+                if self.shutdown.is_set() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn restored(&self, partition: u32) -> Result<(u64, Vec<Record>), LogError> {
+        let committed = self.log.committed(self.options.group, self.options.input, partition).await?;
+        let restored = match self.options.changelog {
+            Some(changelog) => restore(&*self.log, changelog, partition).await?,
+            None => Vec::new(),
+        };
+        Ok((committed, restored))
+    }
+
+    async fn process(&mut self, partition: u32, records: Vec<Record>) -> Result<(), LogError> {
+        let Some(next) = records.last().map(|record| record.offset.saturating_add(1)) else { return Ok(()) };
+        let Some(state) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let Some(Effect::Work(span)) = state.step(Input::Fetched { next }) else { return Ok(()) };
+        let now = self.clock.now();
+        let taken = records.iter().filter(|record| record.headers.get(headers::KIND).is_none()).count();
+        self.pending.records = self.pending.records.saturating_add(records.len());
+        self.pending.taken = self.pending.taken.saturating_add(taken as u64);
+        self.work(partition, move |worker, out| worker.process(partition, &records, now, out)).await?;
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            let effect = state.step(Input::Done(span));
+            hold!(DL_2, effect.is_none());
+        }
+        Ok(())
+    }
+
+    /// Lets the worker put out; what is too large is exchanged for a dead letter before anything is produced.
+    async fn work(
+        &mut self,
+        partition: u32,
+        work: impl FnOnce(&mut dyn Worker, &mut Vec<NewRecord>) + Send + 'static,
+    ) -> Result<(), LogError> {
+        self.pending.touched.insert(partition);
+        self.pending.since.get_or_insert_with(Instant::now);
+        let mut outputs = std::mem::take(&mut self.pending.outputs);
+        let before = outputs.len();
+        let log = SharedLog::clone(&self.log);
+        let stage = self.options.stage;
+        let run = move |worker: &mut dyn Worker| {
+            work(worker, &mut outputs);
+            let letter_limit = log.record_bytes_max(Topic::Dead);
+            let mut bytes = 0_usize;
+            for output in outputs.iter_mut().skip(before) {
+                let limit = log.record_bytes_max(output.topic);
+                if output.size() > limit {
+                    tracing::warn!(stage = stage.as_str(), topic = %output.topic, bytes = output.size(), limit, "output too large");
+                    worker.too_large(partition, output);
+                    *output = too_large_letter(output, stage, limit, letter_limit);
+                }
+                bytes = bytes.saturating_add(output.size());
+            }
+            (outputs, bytes)
+        };
+        let (outputs, bytes) = self.hands.run(run).await?;
+        self.pending.outputs = outputs;
+        self.pending.output_bytes = self.pending.output_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn is_commit_due(&self) -> bool {
+        self.pending.records >= COMMIT_RECORDS
+            || self.pending.output_bytes >= COMMIT_BYTES
+            || self.pending.since.is_some_and(|since| since.elapsed() >= COMMIT_AFTER)
+    }
+
+    /// Ticks every partition, commits, and looks for stalls. `true`: the consumer must be built anew.
+    async fn tick(&mut self, consumer: &mut dyn Consumer) -> Result<bool, LogError> {
+        self.next_tick = Instant::now().checked_add(TICK).unwrap_or_else(Instant::now);
+        let at_end: BTreeMap<u32, _> = consumer.at_end().into_iter().collect();
+        let now = self.clock.now();
+        let all: Vec<u32> = self.partitions.keys().copied().collect();
+        for partition in all {
+            let ended = at_end.get(&partition).copied();
+            self.work(partition, move |worker, out| worker.tick(partition, now, ended, out)).await?;
+        }
+        self.commit(consumer).await?;
+        self.measure().await
+    }
+
+    /// Lag as metrics; `true` when a partition stands still and a new consumer may help.
+    async fn measure(&mut self) -> Result<bool, LogError> {
+        let (group, topic) = (self.options.group, self.options.input);
+        let mut is_stalled = false;
+        for (partition, state) in &self.partitions {
+            let end = match self.log.extent(topic, *partition).await {
+                Ok(extent) => extent.end,
+                Err(error) if error.is_retryable() => continue,
+                Err(error) => return Err(error),
+            };
+            let lag = end.saturating_sub(state.committed());
+            let labels = [group, topic.name(), &partition.to_string()];
+            metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            if self.watchdog.look(*partition, state.committed(), end, Instant::now()) {
+                tracing::error!(group, %topic, partition, lag, held_up = self.held_up, "the partition stands still");
+                metrics().stalled.with_label_values(&[group]).inc();
+                is_stalled = true;
+            }
+        }
+        // A log that refuses commits is not helped by a new consumer.
+        Ok(is_stalled && !self.held_up)
+    }
+
+    /// Commits what is pending. What had no effect is rewound, to be run again after a while.
+    async fn commit(&mut self, consumer: &mut dyn Consumer) -> Result<(), LogError> {
+        if self.pending.touched.is_empty() {
+            return Ok(());
+        }
+        let mut moved = Vec::new();
+        let mut offsets = Vec::new();
+        for partition in &self.pending.touched {
+            let Some(state) = self.partitions.get_mut(partition) else { continue };
+            match state.step(Input::CommitDue) {
+                Some(Effect::Commit { next }) => {
+                    moved.push((*partition, next));
+                    offsets.push((*partition, next));
+                }
+                // The offset stands, but goes along: an owner that was replaced must not put anything out (LG-5).
+                Some(_) | None => offsets.push((*partition, state.committed())),
+            }
+        }
+        if !moved.is_empty() || !self.pending.outputs.is_empty() {
+            let outputs = std::mem::take(&mut self.pending.outputs);
+            let outcome = consumer.commit(Transaction { outputs, offsets }).await;
+            if let Err(error) = self.settled(consumer, outcome).await {
+                self.abort(consumer).await?;
+                self.held_up = true;
+                return self.wait_after(error).await;
+            }
+            metrics().commits.with_label_values(&[self.options.group]).inc();
+            metrics().taken(self.options.stage, self.pending.taken);
+        }
+        self.held_up = false;
+        for (partition, next) in moved {
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.step(Input::Committed { next });
+            }
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let now = self.clock.now();
+        self.hands.run(move |worker| pending.touched.iter().for_each(|p| worker.committed(*p, now))).await
+    }
+
+    /// A commit whose outcome is unknown is asked about until it is known; it is never run again.
+    async fn settled(
+        &self,
+        consumer: &mut dyn Consumer,
+        outcome: Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let mut outcome = outcome;
+        while let Err(error @ LogError::OutcomeUnknown(_)) = outcome {
+            tracing::warn!(group = self.options.group, %error, "asking again");
+            tokio::time::sleep(SETTLE).await;
+            outcome = consumer.settle().await;
+        }
+        outcome
+    }
+
+    /// All that is pending did not happen: the worker puts its state back, and the records are read again.
+    async fn abort(&mut self, consumer: &mut dyn Consumer) -> Result<(), LogError> {
+        let pending = std::mem::take(&mut self.pending);
+        for partition in &pending.touched {
+            let effect = self.partitions.get_mut(partition).and_then(|state| state.step(Input::Abort));
+            if let Some(Effect::Rewind { .. }) = effect {
+                consumer.rewind(*partition).await?;
+            }
+        }
+        self.hands.run(move |worker| pending.touched.iter().for_each(|p| worker.aborted(*p))).await
+    }
+
+    /// Partitions go: in good order after a commit, or lost.
+    async fn revoked(&mut self, partitions: &[u32], how: Input) -> Result<(), LogError> {
+        let mut gone = Vec::new();
+        for partition in partitions {
+            self.watchdog.forget(*partition);
+            if let Some(mut state) = self.partitions.remove(partition) {
+                state.step(how);
+                gone.push(*partition);
+                let labels = [self.options.group, self.options.input.name(), &partition.to_string()];
+                // There may be no such series yet.
+                if metrics().lag.remove_label_values(&labels).is_err() {}
+            }
+        }
+        self.hands.run(move |worker| gone.iter().for_each(|partition| worker.revoked(*partition))).await
+    }
+
+    /// The end: what is pending is committed within the grace time, or will be run again.
+    async fn drain(&mut self, consumer: &mut dyn Consumer) -> Result<End, LogError> {
+        match tokio::time::timeout(GRACE, self.commit(consumer)).await {
+            Ok(outcome) => outcome?,
+            Err(_) => {
+                tracing::warn!(
+                    group = self.options.group,
+                    "no commit within the grace time; it will be run again"
+                );
+                return Ok(End::Drained);
+            }
+        }
+        let all: Vec<u32> = self.partitions.keys().copied().collect();
+        self.revoked(&all, Input::Revoke).await?;
+        Ok(End::Drained)
+    }
+
+    /// Waits as the error asks, unless shutdown comes first. Errors that do not get better come back.
+    async fn wait_after(&mut self, error: LogError) -> Result<(), LogError> {
+        let Verdict::Retry { after_ms } = error.verdict() else { return Err(error) };
+        tracing::warn!(group = self.options.group, %error, after_ms, "trying again");
+        tokio::select! {
+            () = self.shutdown.wait() => {}
+            () = tokio::time::sleep(Duration::from_millis(after_ms)) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Restores a worker's state from its changelog partition.
+//!
+//! In: the changelog, from its start to the end that it has now. Out: the newest record of each key. Never: tombstones.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use model::topic::Topic;
+
+use crate::log::{FetchLimits, Log, LogError};
+use crate::record::{Headers, Record};
+
+const LIMITS: FetchLimits = FetchLimits { records_max: 2000, bytes_max: 1 << 20 };
+
+/// The newest record of each key, in order of offset.
+pub(super) async fn restore(log: &dyn Log, topic: Topic, partition: u32) -> Result<Vec<Record>, LogError> {
+    let extent = log.extent(topic, partition).await?;
+    let mut newest: HashMap<Bytes, Record, RandomState> = HashMap::default();
+    let mut next = extent.start;
+    while next < extent.end {
+        let records = log.fetch(topic, partition, next, LIMITS).await?;
+        let Some(last) = records.last() else { break };
+        next = last.offset.saturating_add(1);
+        for record in records {
+            if record.value.is_empty() {
+                newest.remove(&record.key);
+            } else {
+                let record = owned(&record);
+                newest.insert(record.key.clone(), record);
+            }
+        }
+    }
+    let mut all: Vec<Record> = newest.into_values().collect();
+    all.sort_unstable_by_key(|record| record.offset);
+    Ok(all)
+}
+
+/// A copy that does not keep its neighbours in the log alive.
+fn owned(record: &Record) -> Record {
+    let mut headers = Headers::with_capacity(record.headers.len());
+    for (name, value) in record.headers.iter() {
+        headers.push(name.to_owned(), Bytes::copy_from_slice(value));
+    }
+    Record {
+        key: Bytes::copy_from_slice(&record.key),
+        value: Bytes::copy_from_slice(&record.value),
+        headers,
+        ..record.clone()
+    }
+}
