@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod cases;
 pub mod chain;
 pub mod dates;
 pub mod geoip_database;

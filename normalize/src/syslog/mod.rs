@@ -40,6 +40,8 @@ pub struct Message<'l> {
     pub severity_word: Option<&'static str>,
     /// RFC 5424's structured data, in order; values unescaped.
     pub elements: Vec<Element<'l>>,
+    /// The same as it stands in the line.
+    pub data: &'l str,
     /// The rest.
     pub text: &'l str,
 }

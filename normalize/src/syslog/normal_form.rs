@@ -3,7 +3,7 @@
 
 use model::event::{EditError, Event, New, Path};
 
-use super::{Message, severity};
+use super::{Message, Shape, severity};
 use crate::key_mapping::{Context, write_time};
 
 /// Writes the message into `event`, which is empty. An error means that the result is too large.
@@ -17,7 +17,9 @@ pub fn write(message: &Message<'_>, context: Context<'_>, event: &mut Event) -> 
     event.set_member("category", "syslog")?;
     event.set_member("source", "syslog")?;
     event.set_member("type", "event")?;
-    event.set_member("summary", message.text)?;
+    if let Some(summary) = summary(message) {
+        event.set_member("summary", summary)?;
+    }
     match message.time {
         Some(time) => {
             let mut text = String::with_capacity(32);
@@ -49,6 +51,12 @@ pub fn write(message: &Message<'_>, context: Context<'_>, event: &mut Event) -> 
         event.set_in("details", "msgid", message_id)?;
     }
     structured_data(message, event)
+}
+
+/// The text; where there is none, the structured data. Spaces in front are relays' and programs' habit, not text.
+fn summary<'l>(message: &Message<'l>) -> Option<&'l str> {
+    let text = if message.shape == Shape::Text { message.text } else { message.text.trim_start_matches(' ') };
+    [text, message.data].into_iter().find(|text| !text.is_empty())
 }
 
 /// `details.structureddata.<id>.<name>`; a name that stands twice has a list.

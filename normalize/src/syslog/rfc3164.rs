@@ -95,6 +95,8 @@ fn after_stamp<'l>(rest: &'l str, message: &mut Message<'l>) {
         return;
     }
     message.hostname = Some(host);
+    // `host : %FTD-6-430003: …`, as Cisco's newer firewalls write it.
+    let after = after.strip_prefix(": ").unwrap_or(after);
     message.text = after;
     if !take_tag(after, message) {
         take_level_and_tag(after, message);

@@ -27,14 +27,15 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
     let program = fields.next(48)?;
     let process_id = fields.next(128)?;
     let message_id = fields.next(32)?;
-    let (elements, rest) = take_data(fields.rest)?;
-    exact = fields.exact;
+    let (data, rest) = take_data(fields.rest)?;
+    exact = fields.exact && data.exact;
+    let data_text = fields.rest.strip_suffix(rest).filter(|_| !data.elements.is_empty());
     let text = match rest.strip_prefix(' ') {
         Some(text) => text,
         None if rest.is_empty() => rest,
         None => return None,
     };
-    if !exact && !is_near(program, &elements, version, fields.rest) {
+    if !exact && !is_near(program, &data.elements, version, fields.rest) {
         return None;
     }
     let given = |field: &'l str| (field != "-").then_some(field);
@@ -47,7 +48,8 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
         process_id: given(process_id),
         message_id: given(message_id),
         severity_word: None,
-        elements,
+        elements: data.elements,
+        data: data_text.unwrap_or_default(),
         text: text.strip_prefix('\u{feff}').unwrap_or(text),
     })
 }
@@ -122,37 +124,74 @@ impl<'l> Fields<'l> {
     }
 }
 
-/// `-`, or elements in brackets; then the rest.
-fn take_data(line: &str) -> Option<(Vec<Element<'_>>, &str)> {
-    if let Some(rest) = line.strip_prefix('-') {
-        return Some((Vec::new(), rest));
-    }
-    let mut elements = Vec::new();
-    let mut parts = 0;
-    let mut rest = line;
-    while let Some(inside) = rest.strip_prefix('[') {
-        let (element, after) = take_element(inside, &mut parts)?;
-        elements.push(element);
-        rest = after;
-    }
-    (!elements.is_empty()).then_some((elements, rest))
+/// Structured data while it is read.
+#[derive(Default)]
+struct Data<'l> {
+    elements: Vec<Element<'l>>,
+    parts: usize,
+    /// Ids stand once, and only what must be escaped is.
+    exact: bool,
 }
 
-fn take_element<'l>(inside: &'l str, parts: &mut usize) -> Option<(Element<'l>, &'l str)> {
-    let (id, mut rest) = take_name(inside)?;
-    let mut parameters = Vec::new();
-    loop {
-        *parts += 1;
-        if let Some(after) = rest.strip_prefix(']') {
-            return Some((Element { id, parameters }, after));
+/// `-`, or elements in brackets; then the rest.
+fn take_data(line: &str) -> Option<(Data<'_>, &str)> {
+    let mut data = Data { exact: true, ..Data::default() };
+    if let Some(rest) = line.strip_prefix('-') {
+        return Some((data, rest));
+    }
+    let mut rest = line;
+    while let Some(inside) = rest.strip_prefix('[') {
+        rest = data.element(inside)?;
+    }
+    (!data.elements.is_empty()).then_some((data, rest))
+}
+
+impl<'l> Data<'l> {
+    /// One element after its bracket; what follows it.
+    fn element(&mut self, inside: &'l str) -> Option<&'l str> {
+        let (id, mut rest) = take_name(inside)?;
+        self.exact &= self.elements.iter().all(|known| known.id != id);
+        let mut parameters = Vec::new();
+        loop {
+            self.parts += 1;
+            if let Some(after) = rest.strip_prefix(']') {
+                self.elements.push(Element { id, parameters });
+                return Some(after);
+            }
+            let (name, after) = take_name(rest.strip_prefix(' ')?)?;
+            let (value, after) = self.value(after.strip_prefix("=\"")?)?;
+            if self.parts > PARTS_MAX {
+                return None;
+            }
+            parameters.push((name, value));
+            rest = after;
         }
-        let (name, after) = take_name(rest.strip_prefix(' ')?)?;
-        let (value, after) = take_value(after.strip_prefix("=\"")?)?;
-        if *parts > PARTS_MAX {
-            return None;
+    }
+
+    /// A value up to its quote. `\"`, `\\` and `\]` are escapes; any other backslash is itself.
+    fn value(&mut self, text: &'l str) -> Option<(Cow<'l, str>, &'l str)> {
+        let end = text.find(['"', '\\', ']'])?;
+        if text.as_bytes().get(end) == Some(&b'"') {
+            return Some((Cow::Borrowed(text.get(..end)?), text.get(end + 1..)?));
         }
-        parameters.push((name, value));
-        rest = after;
+        let mut value = String::new();
+        let mut chars = text.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => return Some((Cow::Owned(value), text.get(at + 1..)?)),
+                // The standard wants it escaped.
+                ']' => return None,
+                '\\' => match chars.next_if(|(_, escaped)| matches!(escaped, '"' | '\\' | ']')) {
+                    Some((_, escaped)) => value.push(escaped),
+                    None => {
+                        self.exact = false;
+                        value.push('\\');
+                    }
+                },
+                _ => value.push(c),
+            }
+        }
+        None
     }
 }
 
@@ -161,33 +200,4 @@ fn take_name(text: &str) -> Option<(&str, &str)> {
     let is_name = |c: u8| c.is_ascii_graphic() && !matches!(c, b'=' | b']' | b'"');
     let length = text.bytes().take_while(|c| is_name(*c)).count();
     if (1..=32).contains(&length) { text.split_at_checked(length) } else { None }
-}
-
-/// A value up to its quote. `\"`, `\\` and `\]` are escapes; any other backslash is itself.
-fn take_value(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let end = text.find(['"', '\\', ']'])?;
-    if text.as_bytes().get(end) == Some(&b'"') {
-        return Some((Cow::Borrowed(text.get(..end)?), text.get(end + 1..)?));
-    }
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((Cow::Owned(value), text.get(at + 1..)?)),
-            // The standard wants it escaped.
-            ']' => return None,
-            '\\' => {
-                let after = text.get(at + 1..)?;
-                match after.chars().next() {
-                    Some(escaped @ ('"' | '\\' | ']')) => {
-                        value.push(escaped);
-                        chars.next();
-                    }
-                    _ => value.push('\\'),
-                }
-            }
-            _ => value.push(c),
-        }
-    }
-    None
 }
