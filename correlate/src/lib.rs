@@ -5,5 +5,33 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alert_document;
+mod alert_metrics;
+pub mod event_time;
+pub mod fields;
+pub mod finding;
+pub mod fold;
+mod generation;
+pub mod group_key;
+mod hits;
+pub mod load;
+pub mod logsource;
+pub mod match_record;
+pub mod match_worker;
+mod matcher;
+pub mod offline;
 pub mod rule;
+mod rule_info;
 pub mod ruleset;
+pub mod shipped;
+pub mod sigma;
+#[cfg(test)]
+mod sigma_hq_tests;
+pub mod summary;
+pub mod window;
+pub mod window_worker;
+pub mod wire;
+pub mod words;
+
+#[cfg(test)]
+mod test_rules;

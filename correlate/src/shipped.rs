@@ -1,0 +1,53 @@
+//! The rules, log sources and field maps that are part of the program, so
+//! that the bare binary can judge events.
+//!
+//! In: the files of `rules/`, when the program is built. Out: their texts.
+//! Never: a file of that folder left out; a test compares.
+
+use crate::load::{Role, SourceFile, role_of};
+
+/// Path below `rules/`, and content.
+const FILES: &[(&str, &str)] = &[
+    ("fields/cloudtrail.yaml", include_str!("../../rules/fields/cloudtrail.yaml")),
+    ("fields/linux.yaml", include_str!("../../rules/fields/linux.yaml")),
+    ("fields/windows.yaml", include_str!("../../rules/fields/windows.yaml")),
+    ("fields/zeek.yaml", include_str!("../../rules/fields/zeek.yaml")),
+    ("logsources.yaml", include_str!("../../rules/logsources.yaml")),
+];
+
+/// The shipped files of some roles, in order of their names.
+pub fn files(wanted: impl Fn(Role) -> bool) -> Vec<SourceFile> {
+    FILES
+        .iter()
+        .map(|(path, text)| (*path, role_of(path), *text))
+        .filter(|(_, role, _)| wanted(*role))
+        .map(|(path, role, text)| SourceFile { name: format!("shipped:{path}").into(), role, text: text.into() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::FILES;
+
+    fn below(root: &Path, folder: &Path, found: &mut Vec<String>) {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(root, &path, found);
+            } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+                found.push(path.strip_prefix(root).unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_program() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+        let mut found = Vec::new();
+        below(&root, &root, &mut found);
+        found.sort();
+        assert_eq!(FILES.iter().map(|(path, _)| *path).collect::<Vec<_>>(), found);
+    }
+}

@@ -1,0 +1,194 @@
+//! All of SigmaHQ's rules, loaded and run over real events.
+//!
+//! In: the recorded rule archive and logs. Out: counts, printed. Never: a
+//! rule that does not load without its reason, and no answer of the index
+//! that a loop over all rules does not give.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use model::event::Event;
+
+use crate::fields::FieldMaps;
+use crate::finding::{Code, Findings};
+use crate::load::{self, Role};
+use crate::logsource::LogSources;
+use crate::matcher::naive::Naive;
+use crate::ruleset::{RuleSet, Scratch};
+use crate::shipped;
+use crate::sigma::document::{Body, Document};
+
+/// The folder of recorded data, if it is there.
+pub(crate) fn recorded() -> Option<PathBuf> {
+    let folder = std::env::var_os("MOZDEF_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
+    if folder.join("sigma/sigma-rules.tar.gz").is_file() {
+        return Some(folder);
+    }
+    println!("SKIPPED: recorded data absent ({})", folder.display());
+    None
+}
+
+/// The rule archive, unpacked.
+fn unpack(recorded: &Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = recorded.join("sigma/sigma-rules.tar.gz");
+    let done = Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(folder.path()).status().unwrap();
+    assert!(done.success());
+    folder
+}
+
+/// Lines of a file that are JSON objects.
+fn lines(path: &Path) -> Vec<serde_json::Value> {
+    let file = std::fs::File::open(path).unwrap();
+    BufReader::new(flate2::read::GzDecoder::new(file))
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
+        .filter(serde_json::Value::is_object)
+        .collect()
+}
+
+/// MozDef's shape: unknown keys in lower case below `details`.
+fn normal_form(mut raw: serde_json::Value, top: serde_json::Value) -> Event {
+    let mut form = top;
+    let details: serde_json::Map<String, serde_json::Value> = raw
+        .as_object_mut()
+        .map(|map| std::mem::take(map).into_iter().map(|(k, v)| (k.to_lowercase(), v)).collect())
+        .unwrap_or_default();
+    form["details"] = details.into();
+    event(&form)
+}
+
+fn event(json: &serde_json::Value) -> Event {
+    Event::from_json(&json.to_string()).unwrap()
+}
+
+/// Windows events as their shippers write them and as the normal form has them, and CloudTrail likewise.
+fn events(recorded: &Path) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut paths: Vec<PathBuf> =
+        recorded.join("data/otrf/windows").read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "gz")) {
+        for (i, raw) in lines(path).into_iter().enumerate() {
+            match i % 2 {
+                0 => events.push(event(&raw)),
+                _ => events.push(normal_form(raw, serde_json::json!({"category": "windows"}))),
+            }
+        }
+    }
+    let aws = recorded.join("data/aws/invictus-cloudtrail-900.jsonl.gz");
+    let cloudtrail = || serde_json::json!({"source": "cloudtrail", "mozdef": {"plugins": ["cloudtrail"]}});
+    events.extend(lines(&aws).into_iter().map(|raw| normal_form(raw, cloudtrail())));
+    let stratus = recorded.join("data/aws/stratus-red-team-cloudtrail.jsonl.gz");
+    events.extend(lines(&stratus).into_iter().map(|mut raw| normal_form(raw["event"].take(), cloudtrail())));
+    events
+}
+
+struct Corpus {
+    documents: Vec<Document>,
+    sources: LogSources,
+    fields: FieldMaps,
+}
+
+fn corpus(folder: &Path) -> Corpus {
+    let mut corpus =
+        Corpus { documents: Vec::new(), sources: LogSources::default(), fields: FieldMaps::default() };
+    for file in shipped::files(|_| true) {
+        let mut findings = Findings::new(Arc::clone(&file.name));
+        match file.role {
+            Role::Fields => corpus.fields.add(&file.text, &mut findings),
+            Role::LogSources => corpus.sources.add(&file.text, &mut findings),
+            Role::Rules => {}
+        }
+    }
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for path in files {
+        let mut findings = Findings::new(path.to_string_lossy().into());
+        corpus.documents.extend(crate::sigma::parse(&std::fs::read_to_string(&path).unwrap(), &mut findings));
+    }
+    corpus
+}
+
+#[test]
+fn all_rules_of_sigma_hq_load_or_are_named() {
+    let Some(recorded) = recorded() else { return };
+    let folder = unpack(&recorded);
+    for (part, at_least, at_most_errors) in [
+        ("rules", 3141, 0),
+        ("rules-emerging-threats", 471, 0),
+        ("rules-threat-hunting", 140, 0),
+        ("rules-placeholder", 0, 0),
+        ("unsupported", 1, 100),
+    ] {
+        let loaded = load::paths(&[folder.path().join(part)]);
+        let report = &loaded.report;
+        println!(
+            "{part}: {} files, {} rules loaded, {} errors, {} warnings",
+            report.files, report.rules, report.errors.len(), report.warnings.len()
+        );
+        for finding in report.errors.iter().chain(&report.warnings) {
+            if part != "unsupported" {
+                println!("  {}", finding.to_string().replace(&folder.path().display().to_string(), ""));
+            }
+        }
+        assert!(report.rules >= at_least, "{part}: {} rules", report.rules);
+        assert!(report.errors.len() <= at_most_errors, "{part}");
+        if part == "rules-placeholder" {
+            assert_eq!(report.rules, 0);
+            let named = report.warnings.iter().filter(|f| f.code == Code::Placeholder).count();
+            assert!(named >= report.files, "each placeholder rule is named");
+        }
+    }
+}
+
+#[test]
+fn the_index_answers_as_a_loop_over_all_rules() {
+    let Some(recorded) = recorded() else { return };
+    let folder = unpack(&recorded);
+    let corpus = corpus(&folder.path().join("rules"));
+    let mut findings = Vec::new();
+    let set = RuleSet::compile(corpus.documents.clone(), &corpus.sources, &corpus.fields, &mut findings);
+    assert!(findings.is_empty(), "{findings:?}");
+    let events = events(&recorded);
+    assert!(events.len() > 5000, "{}", events.len());
+    let naive =
+        Naive { sources: &corpus.sources, fields: &corpus.fields, expressions: Default::default() };
+    let (mut scratch, mut hits, mut expected) = (Scratch::default(), Vec::new(), Vec::new());
+    let (mut matches, mut rules) = (0, std::collections::BTreeSet::new());
+    for (i, event) in events.iter().enumerate() {
+        set.evaluate(event, &mut scratch, &mut hits);
+        set.evaluate_all(event, &mut scratch, &mut expected);
+        assert_eq!(hits, expected, "{}", event.to_json());
+        matches += hits.len();
+        rules.extend(hits.iter().copied());
+        if i % 97 == 0 {
+            let plainly: Vec<usize> = corpus
+                .documents
+                .iter()
+                .enumerate()
+                .filter(|(_, d)| match &d.body {
+                    Body::Detection { logsource, expr } => naive.holds(logsource, expr, event),
+                    Body::Correlation(_) => false,
+                })
+                .map(|(position, _)| position)
+                .collect();
+            assert_eq!(hits, plainly, "{}", event.to_json());
+        }
+    }
+    println!("{} events x {} rules: {matches} matches of {} rules", events.len(), set.len(), rules.len());
+    assert!(matches > 1000 && rules.len() > 50, "{matches} matches of {} rules", rules.len());
+}
