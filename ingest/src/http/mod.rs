@@ -25,7 +25,9 @@ mod split;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use axum::Router;
 use model::config::HttpConfig;
 use model::time::Clock;
 use stream::log::SharedLog;
@@ -72,6 +74,9 @@ pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
 }
 
 /// Answers requests until shutdown, then finishes those that have begun and returns.
+///
+/// # Errors
+/// [`HttpError::Access`] where the configuration does not say who may send.
 pub async fn serve(
     config: HttpConfig,
     log: SharedLog,
@@ -79,7 +84,11 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), HttpError> {
-    let gateway = routes::Gateway::new(config, log, clock)?;
-    listen::accept(listener, routes::router(std::sync::Arc::new(gateway)), shutdown).await;
+    listen::accept(listener, router(config, log, clock)?, shutdown).await;
     Ok(())
+}
+
+/// The paths alone, without a listener.
+pub(crate) fn router(config: HttpConfig, log: SharedLog, clock: Clock) -> Result<Router, AccessError> {
+    Ok(routes::router(Arc::new(routes::Gateway::new(config, log, clock)?)))
 }

@@ -37,6 +37,8 @@ use super::{media, respond};
 const MEMORY_BYTES: usize = 256 << 20;
 /// Plain bodies up to this size are split on the spot; it takes less than half a millisecond.
 const INLINE_BYTES_MAX: usize = 256 << 10;
+/// What monitoring of the original compares byte for byte.
+const STATUS: &str = r#"{"status": "ok", "service": "loginput"}"#;
 /// Longest time from a request's head to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a record has beside the event's bytes, at most.
