@@ -93,3 +93,65 @@ pub struct EventMark {
     /// Event id.
     pub id: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Alert, AlertEvent, AlertRule, EventMark};
+
+    fn alert() -> Alert {
+        let mark = |time: &str, id: &str| EventMark { time: time.to_owned(), id: id.to_owned() };
+        Alert {
+            utctimestamp: "2026-01-02T03:04:05+00:00".to_owned(),
+            severity: "WARNING".to_owned(),
+            summary: "10 failed logins".to_owned(),
+            category: "access".to_owned(),
+            tags: vec!["ssh".to_owned()],
+            events: vec![AlertEvent {
+                documentindex: "events-20260102".to_owned(),
+                documentid: "00".to_owned(),
+                documentsource: json!({"summary": "Failed password"}),
+            }],
+            channel: None,
+            notify_mozdefbot: true,
+            status: "manual".to_owned(),
+            classname: "SshBruteForce".to_owned(),
+            url: None,
+            details: serde_json::Map::new(),
+            rule: AlertRule {
+                id: "r".to_owned(),
+                title: "t".to_owned(),
+                generation: "g".to_owned(),
+                level: "high".to_owned(),
+                attack: vec!["T1110".to_owned()],
+            },
+            group: serde_json::Map::from_iter([("user".to_owned(), json!("root"))]),
+            count: 10,
+            peak: 10,
+            first_event: mark("2026-01-02T03:00:00+00:00", "01"),
+            last_event: mark("2026-01-02T03:04:05+00:00", "02"),
+            revision: 1,
+            closed: false,
+            merged_into: None,
+            origins: vec!["mozdef.raw/0/7".to_owned()],
+            plugins: Vec::new(),
+        }
+    }
+
+    /// Searches, dashboards and stored alerts depend on these names. Keys may be added, never renamed.
+    #[test]
+    fn the_stored_shape_stays() {
+        let expected = r#"{"utctimestamp":"2026-01-02T03:04:05+00:00","severity":"WARNING","summary":"10 failed logins","category":"access","tags":["ssh"],"events":[{"documentindex":"events-20260102","documentid":"00","documentsource":{"summary":"Failed password"}}],"channel":null,"notify_mozdefbot":true,"status":"manual","classname":"SshBruteForce","details":{},"rule":{"id":"r","title":"t","generation":"g","level":"high","attack":["T1110"]},"group":{"user":"root"},"count":10,"peak":10,"first_event":{"time":"2026-01-02T03:00:00+00:00","id":"01"},"last_event":{"time":"2026-01-02T03:04:05+00:00","id":"02"},"revision":1,"closed":false,"origins":["mozdef.raw/0/7"],"plugins":[]}"#;
+        assert_eq!(serde_json::to_string(&alert()).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Alert>(expected).unwrap(), alert());
+    }
+
+    #[test]
+    fn optional_keys_come_and_go() {
+        let full = Alert { url: Some("https://x".to_owned()), merged_into: Some("03".to_owned()), ..alert() };
+        let text = serde_json::to_string(&full).unwrap();
+        assert!(text.contains(r#""url":"https://x""#) && text.contains(r#""merged_into":"03""#));
+        assert_eq!(serde_json::from_str::<Alert>(&text).unwrap(), full);
+    }
+}

@@ -152,7 +152,7 @@ fn parse_hex(text: &str) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
-    use super::EventId;
+    use super::{AlertId, EventId};
 
     #[test]
     fn the_same_input_has_the_same_id_and_another_has_another() {
@@ -169,5 +169,27 @@ mod tests {
         assert_eq!(EventId::parse(a.hex().as_str()), Some(a));
         assert_eq!(EventId::parse("zz"), None);
         assert_eq!(EventId::parse("+1000000000000000000000000000000f"), None);
+    }
+
+    /// Ids are stored, and replays rely on them: these values stay for ever.
+    #[test]
+    fn ids_never_change() {
+        let shown = [
+            EventId::from_client("alice", "http", b"42", 7).to_string(),
+            EventId::from_position("log", "mozdef.raw", 1, 2, 3).to_string(),
+            AlertId::from_parts(&[b"rule", b"group"]).to_string(),
+        ];
+        let expected = [
+            "1746d86c61c15ebbff16f6b5550687d4",
+            "5ec63012613d907759eaf2069dfcf9fc",
+            "fccf93d1b8d74945d764390e51b5f396",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(AlertId::from_parts(&[b"ab", b"c"]), AlertId::from_parts(&[b"a", b"bc"]));
+        assert_ne!(AlertId::from_parts(&[b"ab"]), AlertId::from_parts(&[b"ab", b""]));
     }
 }

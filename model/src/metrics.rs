@@ -357,4 +357,32 @@ mod tests {
             assert!(TABLE.iter().skip(index + 1).all(|other| other.name != metric.name), "{}", metric.name);
         }
     }
+
+    #[test]
+    fn every_row_of_the_table_is_registered_and_nothing_else() {
+        let m = metrics();
+        for family in m.registry.gather() {
+            let name = family.name();
+            assert!(TABLE.iter().any(|row| row.name == name), "{name} is not in the table");
+        }
+        for row in TABLE {
+            // A second registration of a name is refused; so is nothing else here.
+            let again = prometheus::IntCounterVec::new(prometheus::Opts::new(row.name, row.help), row.labels)
+                .unwrap();
+            assert!(m.registry.register(Box::new(again)).is_err(), "{} is not registered", row.name);
+        }
+    }
+
+    #[test]
+    fn closed_labels_start_at_zero() {
+        let text = metrics().text();
+        for stage in Stage::ALL {
+            assert!(text.contains(&format!("mozdef_records_in_total{{stage=\"{}\"}}", stage.as_str())));
+            for reason in Reason::ALL {
+                let line =
+                    format!("mozdef_records_dead_total{{reason=\"{reason}\",stage=\"{}\"}}", stage.as_str());
+                assert!(text.contains(&line), "{line}");
+            }
+        }
+    }
 }

@@ -52,7 +52,8 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_add(millis.saturating_mul(1000)))
     }
 
-    /// Reads RFC 3339 (also a space for `T`, and no colon in the offset). A missing zone is UTC.
+    /// Reads RFC 3339 (also a space for `T`, a comma before the fraction, and `+02` or `+0200` for `+02:00`). A
+    /// missing zone is UTC. `None` for what is no date, or is out of range in UTC.
     pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
         parse_iso(text.as_bytes())
     }
@@ -171,17 +172,26 @@ fn parse_iso(text: &[u8]) -> Option<Timestamp> {
     let offset_minutes = parse_offset(rest)?;
     let days = days_from_civil(year, month, day);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset_minutes * 60;
-    Some(Timestamp::from_micros(seconds * 1_000_000 + micros))
+    let micros = seconds * 1_000_000 + micros;
+    (Timestamp::MIN.0..=Timestamp::MAX.0).contains(&micros).then_some(Timestamp(micros))
 }
 
 fn parse_offset(text: &[u8]) -> Option<i64> {
-    let digit = |c: u8| c.is_ascii_digit().then(|| i64::from(c - b'0'));
-    match *text {
-        [] | [b'Z' | b'z'] => Some(0),
-        [sign @ (b'+' | b'-'), a, b, b':', c, d] | [sign @ (b'+' | b'-'), a, b, c, d] => {
-            let minutes = (digit(a)? * 10 + digit(b)?) * 60 + digit(c)? * 10 + digit(d)?;
-            (minutes < 24 * 60).then_some(if sign == b'-' { -minutes } else { minutes })
-        }
+    let (sign, hours, minutes) = match *text {
+        [] | [b'Z' | b'z'] => return Some(0),
+        [sign, a, b] => (sign, [a, b], [b'0', b'0']),
+        [sign, a, b, c, d] | [sign, a, b, b':', c, d] => (sign, [a, b], [c, d]),
+        _ => return None,
+    };
+    let number = |[tens, ones]: [u8; 2]| {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        digits.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let hours = number(hours).filter(|hours| *hours < 24)?;
+    let minutes = number(minutes).filter(|minutes| *minutes < 60)?;
+    match sign {
+        b'+' => Some(hours * 60 + minutes),
+        b'-' => Some(-(hours * 60 + minutes)),
         _ => None,
     }
 }
@@ -238,6 +248,7 @@ mod tests {
         check("2016-07-13T14:33:31.625443+00:00", "2016-07-13T14:33:31.625443+00:00");
         check("2016-07-13 14:33:31Z", "2016-07-13T14:33:31+00:00");
         check("2016-07-13T14:33:31.5-0700", "2016-07-13T21:33:31.500000+00:00");
+        check("2016-07-13T14:33:31,25+02", "2016-07-13T12:33:31.250000+00:00");
         check("2000-02-29T23:59:60Z", "2000-03-01T00:00:00+00:00");
         check("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999+00:00");
         check("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00");
@@ -272,6 +283,43 @@ mod tests {
         }
         assert_eq!(Timestamp::from_millis(1_718_000_000_000).day(), "20240610");
         assert_eq!(Timestamp::from_millis(1_718_000_000_000).month(), "202406");
+    }
+
+    #[test]
+    fn instants_stay_within_their_range() {
+        assert_eq!(Timestamp::from_millis(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_micros(i64::MIN), Timestamp::MIN);
+        assert_eq!(Timestamp::MAX.plus_millis(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MIN.plus_millis(-1), Timestamp::MIN);
+        assert_eq!(Timestamp::from_micros(-1).millis(), -1);
+        for (instant, text) in [
+            (Timestamp::MIN, "0001-01-01T00:00:00+00:00"),
+            (Timestamp::MAX, "9999-12-31T23:59:59.999999+00:00"),
+            (Timestamp::from_micros(-1), "1969-12-31T23:59:59.999999+00:00"),
+        ] {
+            assert_eq!(instant.to_string(), text);
+            assert_eq!(Timestamp::parse_rfc3339(text), Some(instant));
+        }
+        for bad in [
+            (0, 1, 1, 0, 0),
+            (10_000, 1, 1, 0, 0),
+            (2023, 2, 29, 0, 0),
+            (2023, 13, 1, 0, 0),
+            (2023, 0, 1, 0, 0),
+            (2023, 1, 0, 0, 0),
+            (2023, 1, 1, 86_400, 0),
+            (2023, 1, 1, 0, 1_000_000),
+        ] {
+            let (year, month, day, seconds, micros) = bad;
+            assert_eq!(Timestamp::from_civil(year, month, day, seconds, micros), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_machines_clock_goes_and_is_not_set() {
+        let before = Clock::System.now();
+        Clock::System.set(Timestamp::EPOCH);
+        assert!(Clock::System.now() >= before && before > Timestamp::from_millis(1_700_000_000_000));
     }
 
     #[test]

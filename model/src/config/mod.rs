@@ -3,12 +3,23 @@
 //! In: the file's text. Out: [`Config`]. Never: reading files or the
 //! environment; `cli/` finds and reads the file.
 
+mod check;
+mod error;
+mod load;
+mod schema;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::error::{ConfigError, Place, Problem};
 
 /// MozDef's configuration. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +85,7 @@ pub struct IngestConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Address to listen on.
+    #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
     pub listen: SocketAddr,
     /// Who may send. `none` must be written out for an address beyond loopback without tokens.
     pub auth: Auth,
@@ -238,6 +250,7 @@ impl Default for SinkConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddedConfig {
     /// Address to listen on.
+    #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
     pub listen: SocketAddr,
     /// Memory for documents that are not yet written, in MiB, for all indices together.
     #[schemars(range(min = 16))]
@@ -258,6 +271,7 @@ impl Default for EmbeddedConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
     /// Address to listen on.
+    #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
     pub listen: SocketAddr,
 }
 

@@ -1,0 +1,139 @@
+//! What the values of a configuration must be, alone and to each other.
+//!
+//! In: a configuration. Out: every mistake, with the remedy. Never: the
+//! machine; whether a folder or address exists is found at the start.
+
+use std::net::SocketAddr;
+
+use super::error::{ConfigError, Problem};
+use super::schema;
+use super::tree::Tree;
+use super::{Auth, Config, EventLimits};
+
+impl Config {
+    /// Everything that is wrong with the values: ranges as the schema has them, and relations between values.
+    /// Empty when the configuration is sound. Errors carry no place in the text; [`Config::from_yaml`] adds it.
+    pub fn check(&self) -> Vec<ConfigError> {
+        let mut found = Found(Vec::new());
+        match serde_json::to_value(self) {
+            Ok(json) => found.0.extend(schema::deviations(&Tree::of_json(&json))),
+            Err(error) => found.add("", format!("cannot be written as JSON: {error}"), "use UTF-8 paths"),
+        }
+        self.check_access(&mut found);
+        self.check_listeners(&mut found);
+        self.check_sizes(&mut found);
+        self.check_times(&mut found);
+        found.0
+    }
+
+    fn check_access(&self, found: &mut Found) {
+        let http = &self.ingest.http;
+        for (name, digest) in &http.tokens {
+            let key = format!("ingest.http.tokens.{name}");
+            if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+                found.add(
+                    &key,
+                    "not a SHA-256 digest in 64 hex digits",
+                    "write what `printf %s TOKEN | sha256sum` prints, never the token itself",
+                );
+            }
+            if name.is_empty() || name.len() > 64 || name == "anonymous" || name.chars().any(char::is_control)
+            {
+                found.add(&key, "not a name for an owner", "use 1 to 64 characters other than `anonymous`");
+            }
+        }
+        match http.auth {
+            Auth::Token if http.tokens.is_empty() => found.add(
+                "ingest.http.auth",
+                "a token is needed, but none is configured",
+                "add one to `ingest.http.tokens`, or use `auth: auto`",
+            ),
+            Auth::Auto if http.tokens.is_empty() && !is_loopback(http.listen) => found.add(
+                "ingest.http.listen",
+                format!("{} is beyond loopback, and no token is configured", http.listen),
+                "add one to `ingest.http.tokens`, or write `auth: none` to let anybody send",
+            ),
+            Auth::Auto | Auth::Token | Auth::None => {}
+        }
+    }
+
+    fn check_listeners(&self, found: &mut Found) {
+        let mut open = vec![("ingest.http.listen", self.ingest.http.listen)];
+        for (key, address) in self.inner_listeners() {
+            if !is_loopback(address) {
+                found.add(
+                    key,
+                    format!("{address} is beyond loopback, and this listener has no authentication"),
+                    "use 127.0.0.1 or [::1], and reach it through an SSH tunnel or a proxy that asks for a password",
+                );
+            }
+            if let Some((other, _)) = open.iter().find(|(_, taken)| collide(*taken, address)) {
+                found.add(key, format!("{address} is taken by `{other}`"), "use another port");
+            }
+            open.push((key, address));
+        }
+    }
+
+    /// Listeners that trust whoever reaches them. The embedded index listens only where it is used.
+    fn inner_listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let embedded = self.sink.url.is_none().then_some(("embedded.listen", self.embedded.listen));
+        embedded.into_iter().chain([("admin.listen", self.admin.listen)])
+    }
+
+    fn check_sizes(&self, found: &mut Found) {
+        let http = &self.ingest.http;
+        if http.event.bytes_max > http.body_bytes_max {
+            found.add(
+                "ingest.http.event.bytes_max",
+                format!("{} is more than a request may bring", http.event.bytes_max),
+                format!("raise `ingest.http.body_bytes_max` ({}) or lower this", http.body_bytes_max),
+            );
+        }
+        // What the gateway has taken must not be dead at the next stage.
+        let EventLimits { bytes_max, depth_max, fields_max } = self.normalize.event;
+        for (name, taken, allowed) in [
+            ("bytes_max", http.event.bytes_max, bytes_max),
+            ("depth_max", http.event.depth_max, depth_max),
+            ("fields_max", http.event.fields_max, fields_max),
+        ] {
+            if taken > allowed {
+                found.add(
+                    &format!("normalize.event.{name}"),
+                    format!("{allowed} is less than the gateway takes"),
+                    format!("use at least `ingest.http.event.{name}` ({taken})"),
+                );
+            }
+        }
+    }
+
+    fn check_times(&self, found: &mut Found) {
+        let (ack, disorder) = (self.ingest.http.ack_timeout_ms, self.correlate.disorder_ms);
+        if ack >= disorder {
+            found.add(
+                "ingest.http.ack_timeout_ms",
+                format!("{ack} is not below `correlate.disorder_ms` ({disorder}), so records could come too late for it"),
+                "lower this or raise `correlate.disorder_ms`",
+            );
+        }
+    }
+}
+
+struct Found(Vec<ConfigError>);
+
+impl Found {
+    fn add(&mut self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let problem = Problem::Value { what: what.into(), remedy: remedy.into() };
+        self.0.push(ConfigError { place: None, key: key.to_owned(), problem });
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    // `::ffff:127.0.0.1` is loopback too.
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Whether two listeners cannot both have their address. Port 0 is any free port.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a.port() == b.port() && a.port() != 0 && (one == other || one.is_unspecified() || other.is_unspecified())
+}
