@@ -79,8 +79,7 @@ impl Gateway {
 
 /// All paths. Each is also there with a slash at its end, except `/custom/<app>`, as in the original.
 pub(super) fn router(gateway: Arc<Gateway>) -> Router {
-    let status =
-        || get(async || respond::json(StatusCode::OK, &json!({"status": "ok", "service": "loginput"})));
+    let status = || get(async || respond::with_body(StatusCode::OK, "application/json", STATUS));
     let test = || get(async || respond::taken());
     Router::new()
         .route("/", get(about))
