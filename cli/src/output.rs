@@ -6,7 +6,7 @@
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use owo_colors::{OwoColorize, Stream};
+use owo_colors::OwoColorize;
 
 /// `1 mistake`, `2 mistakes`.
 pub fn counted(count: usize, noun: &str) -> String {
@@ -30,7 +30,7 @@ pub fn json(value: &serde_json::Value) {
 /// A table with a head; fits the terminal.
 pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
     if !std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
@@ -54,16 +54,22 @@ pub fn printable(text: &str) -> String {
 pub fn severity(word: &str) -> String {
     let word = printable(word);
     match word.as_str() {
-        "CRITICAL" | "ERROR" => word.if_supports_color(Stream::Stdout, |w| w.red()).to_string(),
-        "WARNING" => word.if_supports_color(Stream::Stdout, |w| w.yellow()).to_string(),
-        "NOTICE" => word.if_supports_color(Stream::Stdout, |w| w.cyan()).to_string(),
+        _ if !colours() => word,
+        "CRITICAL" | "ERROR" => word.red().to_string(),
+        "WARNING" => word.yellow().to_string(),
+        "NOTICE" => word.cyan().to_string(),
         _ => word,
     }
 }
 
 /// Text made prominent.
 pub fn strong(text: &str) -> String {
-    text.if_supports_color(Stream::Stdout, |t| t.bold()).to_string()
+    if colours() { text.bold().to_string() } else { text.to_owned() }
+}
+
+/// A terminal, and nobody asked for plain text (<https://no-color.org>).
+fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]

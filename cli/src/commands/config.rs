@@ -35,7 +35,10 @@ fn check(explicit: Option<&Path>, as_json: bool) -> anyhow::Result<ExitCode> {
     if as_json {
         let errors: Vec<_> = errors
             .iter()
-            .map(|e| json!({"line": e.line, "column": e.column, "key": e.key, "message": e.message}))
+            .map(|error| {
+                let (line, column) = error.place.map_or((None, None), |place| (Some(place.line), Some(place.column)));
+                json!({"line": line, "column": column, "key": error.key, "message": error.problem.to_string()})
+            })
             .collect();
         output::json(&json!({"file": file, "errors": errors}));
     } else {
