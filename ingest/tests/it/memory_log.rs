@@ -13,6 +13,7 @@ use stream::record::{NewRecord, Position, Record};
 
 /// How the log behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "tests and benchmark use different ones")]
 pub(crate) enum Mode {
     /// It takes records and keeps them.
     Keeps,
