@@ -10,6 +10,9 @@ use super::schema;
 use super::tree::Tree;
 use super::{Auth, Config, EventLimits};
 
+/// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
+const LATENESS_MS_MAX: u64 = 604_800_000;
+
 impl Config {
     /// Everything that is wrong with the values: ranges as the schema has them, and relations between values.
     /// Empty when the configuration is sound. Errors carry no place in the text; [`Config::from_yaml`] adds it.
@@ -114,6 +117,15 @@ impl Config {
                 format!("{ack} is not below `correlate.disorder_ms` ({disorder}), so records could come too late for it"),
                 "lower this or raise `correlate.disorder_ms`",
             );
+        }
+        for (source, lateness) in &self.correlate.lateness_ms_by_source {
+            if *lateness > LATENESS_MS_MAX {
+                found.add(
+                    &format!("correlate.lateness_ms_by_source.{source}"),
+                    format!("{lateness} is more than {LATENESS_MS_MAX} (7 days)"),
+                    "use less: windows must be held as long",
+                );
+            }
         }
     }
 }

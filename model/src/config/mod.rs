@@ -51,7 +51,7 @@ pub struct LogConfig {
     #[schemars(range(min = 1, max = 64))]
     pub partitions: u32,
     /// Largest age of records in topics cleaned by time, in hours.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 87600))]
     pub retention_hours: u64,
     /// Largest size of one topic cleaned by time, in MiB.
     #[schemars(range(min = 1))]
@@ -92,10 +92,10 @@ pub struct HttpConfig {
     /// SHA-256 (hex) of each bearer token, by the name of its owner.
     pub tokens: BTreeMap<String, String>,
     /// Largest request body after decompression, in bytes.
-    #[schemars(range(min = 1024))]
+    #[schemars(range(min = 1024, max = 536870912))]
     pub body_bytes_max: usize,
     /// Requests that may wait for the log at once; more answer 503.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65536))]
     pub requests_in_flight_max: usize,
     /// Longest wait for the log's acknowledgement, in milliseconds; then 503.
     #[schemars(range(min = 100, max = 25000))]
@@ -135,13 +135,13 @@ pub enum Auth {
 #[serde(default, deny_unknown_fields)]
 pub struct EventLimits {
     /// Largest event, in bytes of JSON or text.
-    #[schemars(range(min = 1024))]
+    #[schemars(range(min = 1024, max = 134217728))]
     pub bytes_max: usize,
-    /// Deepest nesting.
-    #[schemars(range(min = 4, max = 512))]
+    /// Deepest nesting: objects and arrays around a value. Readers of JSON elsewhere give up at 128.
+    #[schemars(range(min = 4, max = 100))]
     pub depth_max: usize,
     /// Most fields, over all levels.
-    #[schemars(range(min = 16))]
+    #[schemars(range(min = 16, max = 1000000))]
     pub fields_max: usize,
 }
 
@@ -172,17 +172,21 @@ pub struct CorrelateConfig {
     /// Folders of rules. The shipped rules are used when empty.
     pub rules: Vec<PathBuf>,
     /// How long after the highest receipt time a partition may still bring older ones, in milliseconds.
+    #[schemars(range(max = 3600000))]
     pub disorder_ms: u64,
     /// How much older than its receipt an event's own time may be and still count, in milliseconds.
+    #[schemars(range(max = 604800000))]
     pub lateness_ms: u64,
     /// How far ahead of its receipt an event's own time may be and still count, in milliseconds.
+    #[schemars(range(max = 604800000))]
     pub skew_ms: u64,
     /// [`CorrelateConfig::lateness_ms`] by event `source`, where it differs.
     pub lateness_ms_by_source: BTreeMap<String, u64>,
     /// Least time between two revisions of an alert, in milliseconds.
+    #[schemars(range(max = 3600000))]
     pub revise_ms: u64,
     /// Most entries that one group may hold exactly.
-    #[schemars(range(min = 100))]
+    #[schemars(range(min = 100, max = 1000000))]
     pub group_entries_max: usize,
 }
 
@@ -212,20 +216,22 @@ pub struct SinkConfig {
     #[schemars(range(min = 1, max = 10000))]
     pub bulk_documents_max: usize,
     /// Most bytes in one bulk request.
-    #[schemars(range(min = 1024))]
+    #[schemars(range(min = 1024, max = 1073741824))]
     pub bulk_bytes_max: usize,
     /// Longest wait for a bulk request to fill, in milliseconds.
+    #[schemars(range(max = 60000))]
     pub bulk_wait_ms: u64,
     /// Bulk requests under way at once.
     #[schemars(range(min = 1, max = 64))]
     pub bulk_in_flight_max: usize,
     /// Primary shards of a new index.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1024))]
     pub shards: u32,
     /// Replicas of a new index.
+    #[schemars(range(max = 64))]
     pub replicas: u32,
     /// `index.mapping.total_fields.limit` of new indices.
-    #[schemars(range(min = 100))]
+    #[schemars(range(min = 100, max = 1000000))]
     pub total_fields_max: u32,
 }
 
@@ -253,10 +259,10 @@ pub struct EmbeddedConfig {
     #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
     pub listen: SocketAddr,
     /// Memory for documents that are not yet written, in MiB, for all indices together.
-    #[schemars(range(min = 16))]
+    #[schemars(range(min = 16, max = 65536))]
     pub writer_mib: usize,
     /// Longest time from a document's acknowledgement to its first appearance in a search, in milliseconds.
-    #[schemars(range(min = 50))]
+    #[schemars(range(min = 50, max = 600000))]
     pub refresh_ms: u64,
 }
 

@@ -89,7 +89,7 @@ fn values_of_the_wrong_type_or_range_say_what_was_expected() {
         "log:\n  partitions: two\n  data: 7\n  retention_hours: 0\nadmin: 127.0.0.1:9\nnormalize:\n  disabled_plugins: x\n",
         "2:15: log.partitions: expected a whole number, found `two`\n\
          3:9: log.data: expected a text (in quotes where it looks like a number or a word such as `true`), found `7`\n\
-         4:20: log.retention_hours: expected a whole number from 1, found `0`\n\
+         4:20: log.retention_hours: expected a whole number from 1 to 87600, found `0`\n\
          5:8: admin: expected keys with values, found `127.0.0.1:9`\n\
          7:21: normalize.disabled_plugins: expected a list, found `x`",
     );
@@ -169,6 +169,19 @@ fn values_that_do_not_go_together_are_refused() {
         "1:17: ingest.http.event.bytes_max: 1048576 is more than a request may bring; raise `ingest.http.body_bytes_max` \
          (65536) or lower this\n\
          normalize.event.depth_max: 64 is less than the gateway takes; use at least `ingest.http.event.depth_max` (80)",
+    );
+}
+
+#[test]
+fn lateness_is_bounded_by_source_too() {
+    check(
+        "correlate: {lateness_ms_by_source: {a: 604800000, b: 604800001}}",
+        "1:51: correlate.lateness_ms_by_source.b: 604800001 is more than 604800000 (7 days); use less: windows must be \
+         held as long",
+    );
+    check(
+        "correlate: {lateness_ms: 604800001}",
+        "1:26: correlate.lateness_ms: expected a whole number from 0 to 604800000, found `604800001`",
     );
 }
 

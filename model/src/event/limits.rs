@@ -25,6 +25,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What a document can hold at all: for records that a stage of our own has written.
+    pub const MAX: Limits =
+        Limits { bytes_max: BYTES_HARD_MAX, depth_max: DEPTH_HARD_MAX, fields_max: usize::MAX };
+
     /// The limits of the normal form of an event that came in under `self`: keys move into `details`, and
     /// fields are added. For edits by the normalizer, and for every reader of normal form.
     #[must_use]
