@@ -70,11 +70,6 @@ impl Marks {
         self.texts.is_empty()
     }
 
-    /// The first one.
-    pub fn first(&self) -> Option<&str> {
-        self.texts.first().map(String::as_str)
-    }
-
     /// Adds a remark; beyond the bound only its number is kept.
     pub fn add(&mut self, kind: Kind, text: String) {
         self.kinds |= 1 << kind as u8;

@@ -8,13 +8,13 @@ use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
 use model::time::Timestamp;
 
-use crate::chain::tally::{Run, Tally};
+use crate::chain::tally::Tally;
 use crate::chain::{Chain, Verdict};
 use crate::dates::Reference;
 use crate::geoip_database::GeoDatabase;
 use crate::key_mapping::{self, Mapper, Mapping, write_time};
 use crate::marks::{Kind, Marks};
-use crate::plugin::{Context, Metadata};
+use crate::plugin::{Context, Metadata, Outcome};
 use crate::start::Settings;
 use crate::{schema, syslog};
 
@@ -90,6 +90,8 @@ pub struct Normalizer {
     chain: Chain,
     mapper: Mapper,
     marks: Marks,
+    /// Remarks about plugins that failed on the event in hand.
+    failures: Vec<String>,
     input: Event,
     event: Event,
     received: String,
@@ -132,6 +134,7 @@ impl Normalizer {
             chain: Chain::new(settings.plugins),
             mapper: Mapper::default(),
             marks: Marks::default(),
+            failures: Vec::new(),
             input: Event::new(),
             event: Event::new(),
             received: String::new(),
@@ -147,7 +150,6 @@ impl Normalizer {
 
     /// Normalises one event, and counts it in `tally`.
     pub fn normalize(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Normalized<'_> {
-        self.marks.clear();
         self.metadata = Metadata::default();
         self.received.clear();
         write_time(raw.received, &mut self.received);
@@ -169,8 +171,25 @@ impl Normalizer {
         }
     }
 
+    /// Again without the plugin that failed, for as long as one does: at most once for each.
     fn work(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<(), End> {
+        self.failures.clear();
+        self.chain.begin();
+        while !self.attempt(raw, tally)? {}
+        schema::complete(&mut self.event, &self.received, &self.hostname)?;
+        for remark in self.failures.drain(..) {
+            self.marks.add(Kind::Plugin, remark);
+        }
+        if !self.marks.is_empty() {
+            self.marks.write_to(&mut self.event)?;
+        }
+        Ok(())
+    }
+
+    /// Reads, maps and runs the chain; false when a plugin failed.
+    fn attempt(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<bool, End> {
         let reference = Reference { received: raw.received, zone_minutes: self.zone_minutes };
+        self.marks.clear();
         self.event.clear();
         self.event.set_limits(&self.limits.for_normal_form());
         match raw.format {
@@ -183,16 +202,17 @@ impl Normalizer {
             geoip: self.geoip.as_ref(),
             metadata: Metadata::default(),
         };
-        let verdict = self.chain.run(&mut self.event, &mut context, &mut self.marks, tally)?;
-        if let Verdict::Dropped { number } = verdict {
-            return Err(End::Dropped(number));
+        match self.chain.run(&mut self.event, &mut context, tally)? {
+            Verdict::Kept => {
+                self.metadata = context.metadata;
+                Ok(true)
+            }
+            Verdict::Dropped { number } => Err(End::Dropped(number)),
+            Verdict::Failed { remark } => {
+                self.failures.push(remark);
+                Ok(false)
+            }
         }
-        self.metadata = context.metadata;
-        schema::complete(&mut self.event, &self.received, &self.hostname)?;
-        if !self.marks.is_empty() {
-            self.marks.write_to(&mut self.event)?;
-        }
-        Ok(())
     }
 
     fn read_json(&mut self, raw: Raw<'_>, reference: Reference) -> Result<(), End> {
@@ -263,16 +283,17 @@ impl Normalizer {
 
     /// Runs one plugin alone, whatever its registration, on a document in normal form.
     pub fn run_plugin(&mut self, name: &str, document: &[u8], metadata: Metadata, now: Timestamp) -> Alone {
-        self.marks.clear();
         if let Err(error) = self.event.parse(document, &self.limits.for_normal_form()) {
             return Alone::Unreadable(error.to_string());
         }
         let mut context = Context { now, hostname: &self.hostname, geoip: self.geoip.as_ref(), metadata };
-        match self.chain.run_alone(name, &mut self.event, &mut context, &mut self.marks) {
+        match self.chain.run_alone(name, &mut self.event, &mut context) {
             None => Alone::UnknownPlugin,
-            Some(Run::Dropped) => Alone::Dropped,
-            Some(Run::Failed) => Alone::Failed(self.marks.first().unwrap_or_default().to_owned()),
-            Some(Run::Changed | Run::Unchanged) => Alone::Event(self.event.to_json(), context.metadata),
+            Some(Ok(Outcome::Dropped)) => Alone::Dropped,
+            Some(Err(cause)) => Alone::Failed(cause),
+            Some(Ok(Outcome::Changed | Outcome::Unchanged)) => {
+                Alone::Event(self.event.to_json(), context.metadata)
+            }
         }
     }
 }

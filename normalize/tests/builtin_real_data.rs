@@ -7,19 +7,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use model::event::{Event, Limits};
+use model::config::NormalizeConfig;
 use model::time::Timestamp;
-use normalize::builtin::ALL;
-use normalize::chain::Chain;
-use normalize::chain::tally::Tally;
-use normalize::dates::Reference;
-use normalize::key_mapping::{self, Mapper, Mapping};
-use normalize::marks::{Kind, Marks};
-use normalize::plugin::{self, Metadata, Plugin};
-use normalize::{schema, syslog};
+use normalize::offline::{Input, Offline, Result as Normal};
 use serde_json::Value;
-
-const RECEIVED: &str = "2026-11-24T12:00:00+00:00";
 
 /// A folder or file of the collected logs; `None`, said aloud, when it is absent.
 fn data(name: &str) -> Option<PathBuf> {
@@ -47,50 +38,32 @@ fn lines(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// All of the normaliser but its loop.
-struct Normaliser {
-    mapper: Mapper,
-    chain: Chain,
-    tally: Tally,
-}
+/// The whole way, without a log.
+struct Normaliser(Offline);
 
 impl Normaliser {
     fn new() -> Normaliser {
-        let plugins = ALL.iter().map(|plugin| Box::new(plugin) as Box<dyn Plugin>).collect();
-        Normaliser { mapper: Mapper::default(), chain: Chain::new(plugins), tally: Tally::default() }
+        let config = NormalizeConfig { hostname: "mozdef.test".to_owned(), ..Default::default() };
+        Normaliser(Offline::new(&config, None).unwrap())
     }
 
-    /// `None` for what is no JSON object.
+    /// `None` for what is no JSON object, and for what a plugin drops.
     fn json(&mut self, line: &str) -> Option<Value> {
-        let mut input = Event::new();
-        input.parse(line.as_bytes(), &Limits::default()).ok()?;
-        let (mut event, mut marks) = (Event::new(), Marks::default());
-        let context = Self::context();
-        self.mapper.map(Mapping::EventTask, &input, &mut event, context, &mut marks).ok()?;
-        Some(self.plugins(event, line))
+        self.run(Input::Json, line)
     }
 
-    fn syslog(&mut self, line: &str) -> Value {
-        let mut event = Event::new();
-        let context = Self::context();
-        syslog::write(&syslog::parse(line, context.reference), context, &mut event).unwrap();
-        self.plugins(event, line)
+    fn syslog(&mut self, line: &str) -> Option<Value> {
+        self.run(Input::Syslog, line)
     }
 
-    fn context() -> key_mapping::Context<'static> {
-        let reference = Reference::utc(Timestamp::parse_rfc3339(RECEIVED).unwrap());
-        key_mapping::Context { reference, received: RECEIVED, hostname: "mozdef.test", queue: None }
-    }
-
-    fn plugins(&mut self, mut event: Event, line: &str) -> Value {
-        let now = Timestamp::parse_rfc3339(RECEIVED).unwrap();
-        let metadata = Metadata::default();
-        let mut context = plugin::Context { now, hostname: "mozdef.test", geoip: None, metadata };
-        let mut marks = Marks::default();
-        self.chain.run(&mut event, &mut context, &mut marks, &mut self.tally).unwrap();
-        assert!(marks.kinds().all(|kind| kind != Kind::Plugin), "{marks:?}\n{line}");
-        schema::complete(&mut event, RECEIVED, "mozdef.test").unwrap();
-        serde_json::from_str(&event.to_json()).unwrap()
+    fn run(&mut self, input: Input, line: &str) -> Option<Value> {
+        let received = Timestamp::parse_rfc3339("2026-11-24T12:00:00Z").unwrap();
+        let Normal::Event(json) = self.0.normalize(input, line.as_bytes(), received) else { return None };
+        let event: Value = serde_json::from_slice(json).unwrap();
+        let errors = event["mozdef"]["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut failures = errors.filter(|error| error.starts_with("plugin "));
+        assert_eq!(failures.next(), None, "{line}");
+        Some(event)
     }
 }
 
@@ -237,7 +210,7 @@ fn logins_in_a_real_auth_log_are_all_read() {
         *counts.entry(what.to_owned()).or_default() += 1
     };
     for line in lines(&file) {
-        let event = normaliser.syslog(&line);
+        let event = normaliser.syslog(&line).unwrap();
         let status = text(&event, "/details/authstatus");
         if !status.is_empty() {
             assert!(

@@ -45,7 +45,9 @@ fn lines(path: &Path) -> Vec<Vec<u8>> {
     if !collection {
         return rows.map(<[u8]>::to_vec).collect();
     }
-    let raw = |row| serde_json::from_slice::<Value>(row).unwrap()["raw"].as_str().map(|raw| raw.as_bytes().to_vec());
+    let raw = |row| {
+        serde_json::from_slice::<Value>(row).unwrap()["raw"].as_str().map(|raw| raw.as_bytes().to_vec())
+    };
     rows.filter_map(raw).filter(|raw| !raw.trim_ascii().is_empty()).collect()
 }
 
@@ -78,7 +80,10 @@ fn every_line_gives_an_event() {
             let event = Event::from_json(std::str::from_utf8(json).unwrap()).unwrap();
             let summary = event.member_str("summary").unwrap_or_default();
             let text = syslog::parse(&shown, Reference::utc(received())).text.trim_start_matches(' ');
-            assert!(summary == text || summary == "UNKNOWN" || shown.contains(summary) && text.is_empty(), "{shown}: {summary}");
+            assert!(
+                summary == text || summary == "UNKNOWN" || shown.contains(summary) && text.is_empty(),
+                "{shown}: {summary}"
+            );
             let errors = event.member("mozdef").and_then(|m| m.as_object()?.get("errors"));
             let is_text = std::str::from_utf8(&line).is_ok();
             assert_eq!(errors.is_none(), is_text, "{}: {errors:?} of {shown}", path.display());
@@ -101,7 +106,11 @@ fn lines_of_sshd_and_sudo_have_all_their_parts() {
         assert!(message.time.is_some() && message.hostname.is_some(), "{line}");
         let continued = message.program.is_none() && message.text.starts_with("message repeated");
         assert!(message.program.is_some() || continued, "{line}");
-        assert_eq!(message.process_id.is_some(), line.contains(&format!("{}[", message.program.unwrap_or("-"))), "{line}");
+        assert_eq!(
+            message.process_id.is_some(),
+            line.contains(&format!("{}[", message.program.unwrap_or("-"))),
+            "{line}"
+        );
         assert!(line.ends_with(message.text), "{line}");
         count += 1;
     }

@@ -10,7 +10,6 @@ use super::{Outcome, body, text};
 use crate::builtin;
 use crate::chain::tally::Tally;
 use crate::chain::{Chain, Verdict};
-use crate::marks::Marks;
 use crate::plugin::{self, Context, Metadata, Plugin, PluginError};
 
 pub(super) fn run(file: &str, case: &Value) -> Outcome {
@@ -116,11 +115,11 @@ fn made(case: &Value) -> Outcome {
         geoip: None,
         metadata: Metadata::default(),
     };
-    let verdict =
-        Chain::new(plugins).run(&mut event, &mut context, &mut Marks::default(), &mut Tally::default());
+    let verdict = Chain::new(plugins).run(&mut event, &mut context, &mut Tally::default());
     let document = match verdict {
         Ok(Verdict::Kept) => as_value(&event),
         Ok(Verdict::Dropped { .. }) => Value::Null,
+        Ok(Verdict::Failed { remark }) => return Outcome::Failed(remark),
         Err(error) => return Outcome::Failed(error.to_string()),
     };
     let got = json!({ "expected": document, "metadata_out": metadata(&context.metadata) });

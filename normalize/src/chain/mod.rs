@@ -2,13 +2,14 @@
 //! event, as changed so far, has one of its words as a key or string.
 //!
 //! In: an event. Out: the event as the plugins left it, with their names in
-//! `mozdef.plugins`; or dropped, by whom. Never: the half-done work of a
-//! plugin that failed.
+//! `mozdef.plugins`; or dropped, by whom; or a plugin failed, and the event is
+//! to be made anew and run without it. Plugins are pure, so that this gives
+//! what the others made of it, and costs nothing while none fails. Never: the
+//! half-done work of a plugin that failed.
 
 pub mod tally;
 mod words;
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
@@ -17,7 +18,7 @@ use model::event::{EditError, Event, New, Path};
 use self::tally::{Run, Tally};
 pub use self::words::keys_and_values;
 use self::words::{Numbers, Words};
-use crate::marks::{Kind, Marks, excerpt};
+use crate::marks::excerpt;
 use crate::plugin::{Context, Outcome, Plugin};
 
 /// Plugins in the order in which they run. Its memory is reused from event to event.
@@ -25,12 +26,13 @@ pub struct Chain {
     plugins: Vec<Box<dyn Plugin>>,
     words: Words,
     matched: Numbers,
-    ran: Vec<usize>,
-    before: Event,
+    ran: Vec<(usize, Run)>,
+    /// Those that failed on the event in hand.
+    failed: Vec<usize>,
 }
 
 /// What the chain did with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes on.
     Kept,
@@ -39,17 +41,23 @@ pub enum Verdict {
         /// The plugin's number in [`Chain::names`].
         number: usize,
     },
+    /// A plugin failed: the event is half-done. Make it anew and run the chain again; the plugin sits out.
+    Failed {
+        /// What to say in `mozdef.errors`.
+        remark: String,
+    },
 }
 
 impl Chain {
     /// The chain of these plugins; those past 65,535 are left out.
     pub fn new(mut plugins: Vec<Box<dyn Plugin>>) -> Chain {
         plugins.sort_by(|a, b| (a.priority(), a.name()).cmp(&(b.priority(), b.name())));
+        plugins.truncate(usize::from(u16::MAX));
         let mut words = Words::default();
         for (number, plugin) in (0..u16::MAX).zip(&plugins) {
             words.register(number, &plugin.registration());
         }
-        Chain { plugins, words, matched: Numbers::default(), ran: Vec::new(), before: Event::new() }
+        Chain { plugins, words, matched: Numbers::default(), ran: Vec::new(), failed: Vec::new() }
     }
 
     /// The plugins' names, in order; a plugin's number is its place.
@@ -57,15 +65,19 @@ impl Chain {
         self.plugins.iter().map(|plugin| plugin.name())
     }
 
-    /// Runs the plugins that the event wakes. An error means that their names do not fit into the event's limits.
+    /// Begins with another event: all plugins take part.
+    pub fn begin(&mut self) {
+        self.failed.clear();
+    }
+
+    /// Runs the plugins that the event wakes.
     ///
     /// # Errors
-    /// [`EditError`] when the event is at its limits.
+    /// [`EditError`] when the names of those that ran do not fit into the event's limits.
     pub fn run(
         &mut self,
         event: &mut Event,
         context: &mut Context<'_>,
-        marks: &mut Marks,
         tally: &mut Tally,
     ) -> Result<Verdict, EditError> {
         self.ran.clear();
@@ -73,60 +85,49 @@ impl Chain {
         let mut from = 0;
         while let Some(number) = self.matched.next(from) {
             from = number + 1;
-            let run = self.run_one(number, event, context, marks);
-            tally.ran(number, run);
-            match run {
-                Run::Dropped => return Ok(Verdict::Dropped { number }),
-                Run::Failed => {}
-                Run::Unchanged => self.ran.push(number),
-                Run::Changed => {
-                    self.ran.push(number);
+            let Some(plugin) = self.plugins.get(number).filter(|_| !self.failed.contains(&number)) else {
+                continue;
+            };
+            match run_one(&**plugin, event, context) {
+                Ok(Outcome::Unchanged) => self.ran.push((number, Run::Unchanged)),
+                Ok(Outcome::Changed) => {
+                    self.ran.push((number, Run::Changed));
                     // What it wrote or removed decides which of the later ones run.
                     if from < self.plugins.len() {
                         self.words.find(event, &mut self.matched);
                     }
                 }
+                Ok(Outcome::Dropped) => {
+                    self.ran.push((number, Run::Dropped));
+                    self.count(tally);
+                    return Ok(Verdict::Dropped { number });
+                }
+                Err(remark) => {
+                    self.failed.push(number);
+                    return Ok(Verdict::Failed { remark });
+                }
             }
         }
+        self.count(tally);
         self.write_names(event)?;
         Ok(Verdict::Kept)
     }
 
-    /// Runs one plugin, whatever its registration; `None` when there is none of this name.
+    /// Runs one plugin, whatever its registration; `None` when there is none of this name. `Err` says how it failed.
     pub fn run_alone(
-        &mut self,
+        &self,
         name: &str,
         event: &mut Event,
         context: &mut Context<'_>,
-        marks: &mut Marks,
-    ) -> Option<Run> {
-        let number = self.plugins.iter().position(|plugin| plugin.name() == name)?;
-        Some(self.run_one(number, event, context, marks))
+    ) -> Option<Result<Outcome, String>> {
+        let plugin = self.plugins.iter().find(|plugin| plugin.name() == name)?;
+        Some(run_one(&**plugin, event, context))
     }
 
-    /// One plugin; when it fails or panics, event and metadata are as before.
-    fn run_one(
-        &mut self,
-        number: usize,
-        event: &mut Event,
-        context: &mut Context<'_>,
-        marks: &mut Marks,
-    ) -> Run {
-        let Some(plugin) = self.plugins.get(number) else { return Run::Unchanged };
-        self.before.clone_from(event);
-        let metadata = context.metadata.clone();
-        let cause = match catch_unwind(AssertUnwindSafe(|| plugin.run(event, context))) {
-            Ok(Ok(Outcome::Unchanged)) => return Run::Unchanged,
-            Ok(Ok(Outcome::Changed)) => return Run::Changed,
-            Ok(Ok(Outcome::Dropped)) => return Run::Dropped,
-            Ok(Err(error)) => Cow::Owned(error.to_string()),
-            Err(_) => Cow::Borrowed("it panicked"),
-        };
-        std::mem::swap(event, &mut self.before);
-        context.metadata = metadata;
-        tracing::debug!(plugin = plugin.name(), %cause, "plugin failed, its changes are undone");
-        marks.add(Kind::Plugin, format!("plugin {}: {}", plugin.name(), excerpt(&cause)));
-        Run::Failed
+    /// Counts the runs of the last attempt, and those that failed before it.
+    fn count(&self, tally: &mut Tally) {
+        let failed = self.failed.iter().map(|number| (*number, Run::Failed));
+        self.ran.iter().copied().chain(failed).for_each(|(number, run)| tally.ran(number, run));
     }
 
     /// The names of those that ran, unless the event has a `mozdef` of its own.
@@ -136,11 +137,22 @@ impl Chain {
             return Ok(());
         }
         event.set(&PLUGINS, New::EmptyArray)?;
-        for plugin in self.ran.iter().filter_map(|number| self.plugins.get(*number)) {
+        for plugin in self.ran.iter().filter_map(|(number, _)| self.plugins.get(*number)) {
             event.push(&PLUGINS, plugin.name())?;
         }
         Ok(())
     }
+}
+
+/// One plugin; a panic is a failure like any other.
+fn run_one(plugin: &dyn Plugin, event: &mut Event, context: &mut Context<'_>) -> Result<Outcome, String> {
+    let cause = match catch_unwind(AssertUnwindSafe(|| plugin.run(event, context))) {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    tracing::debug!(plugin = plugin.name(), %cause, "plugin failed, its changes are undone");
+    Err(format!("plugin {}: {}", plugin.name(), excerpt(&cause)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The names that senders use, as one table by mapping. Names are whole:
 //! `load` is not `payload`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::Mapping;
 
 /// What a sender's key means.
@@ -38,70 +41,71 @@ pub(super) enum Field {
     Unknown,
 }
 
+/// Names and what they mean to every mapping but CloudTrail's.
+const EVERY: &[(&[&str], Field)] = &[
+    (&["message", "summary"], Field::Text("summary")),
+    (&["payload"], Field::Payload),
+    (&["eventtime", "timestamp", "utctimestamp"], Field::Time),
+    (&["hostname", "source_host", "host"], Field::Text("hostname")),
+    (&["syslogseverity", "severity", "severityvalue", "level"], Field::Severity),
+    (&["pid", "processid"], Field::Text("processid")),
+    (&["pname", "processname", "sourcename"], Field::Text("processname")),
+    (&["path", "logger", "file"], Field::Text("eventsource")),
+    (&["type", "eventtype", "category"], Field::Text("category")),
+    (&["fields", "details"], Field::Details),
+    (OWN, Field::Ignored),
+];
+
+/// Said by MozDef about every event, never by its sender.
+const OWN: &[&str] = &["endpoint", "customendpoint", "receivedtimestamp", "mozdefhostname"];
+
+/// What HTTP and AMQP know beyond [`EVERY`].
+const EVENT_TASK: &[(&[&str], Field)] = &[
+    (&["sourceip"], Field::Detail("eventsourceipaddress")),
+    (&["facility"], Field::Facility),
+    (&["source"], Field::Raw("source")),
+    (&["syslogfacility"], Field::Text("facility")),
+    (&["date"], Field::Time),
+    (&["priority"], Field::Severity),
+    (&["program"], Field::Text("processname")),
+    (&["tags"], Field::Tags),
+];
+
+/// What SQS and Papertrail know beyond [`EVERY`].
+const QUEUE: &[(&[&str], Field)] =
+    &[(&["facility", "syslogfacility", "source"], Field::Raw("source")), (&["tags"], Field::TagsAsGiven)];
+
+/// All that CloudTrail's mapping knows.
+const CLOUDTRAIL: &[(&[&str], Field)] = &[
+    (&["eventtime"], Field::Time),
+    (&["eventsource"], Field::Text("hostname")),
+    (&["type", "eventtype"], Field::CloudTrailCategory),
+    (&["sourceip", "sourceipaddress"], Field::Detail("sourceipaddress")),
+    (&["eventname"], Field::CloudTrailName),
+    (OWN, Field::Ignored),
+];
+
+type Table = HashMap<&'static str, Field, foldhash::fast::RandomState>;
+
+fn table(parts: &[&[(&'static [&'static str], Field)]]) -> Table {
+    let rows = parts.iter().copied().flatten();
+    rows.flat_map(|(names, field)| names.iter().map(|name| (*name, *field))).collect()
+}
+
 /// What a cleaned key means to a mapping.
 pub(super) fn of(mapping: Mapping, key: &str) -> Field {
-    match mapping {
-        Mapping::EventTask => match of_event_task(key) {
-            Field::Unknown => of_every_mapping(key),
-            field => field,
-        },
-        Mapping::Sqs | Mapping::Papertrail => match of_queue(key) {
-            Field::Unknown => of_every_mapping(key),
-            field => field,
-        },
-        Mapping::CloudTrail => of_cloudtrail(key),
-    }
-}
-
-fn of_every_mapping(key: &str) -> Field {
-    match key {
-        "message" | "summary" => Field::Text("summary"),
-        "payload" => Field::Payload,
-        "eventtime" | "timestamp" | "utctimestamp" => Field::Time,
-        "hostname" | "source_host" | "host" => Field::Text("hostname"),
-        "syslogseverity" | "severity" | "severityvalue" | "level" => Field::Severity,
-        "pid" | "processid" => Field::Text("processid"),
-        "pname" | "processname" | "sourcename" => Field::Text("processname"),
-        "path" | "logger" | "file" => Field::Text("eventsource"),
-        "type" | "eventtype" | "category" => Field::Text("category"),
-        "fields" | "details" => Field::Details,
-        "endpoint" | "customendpoint" | "receivedtimestamp" | "mozdefhostname" => Field::Ignored,
-        _ if detail_suffix(key).is_some() => Field::DetailOfName,
-        _ => Field::Unknown,
-    }
-}
-
-fn of_event_task(key: &str) -> Field {
-    match key {
-        "sourceip" => Field::Detail("eventsourceipaddress"),
-        "facility" => Field::Facility,
-        "source" => Field::Raw("source"),
-        "syslogfacility" => Field::Text("facility"),
-        "date" => Field::Time,
-        "priority" => Field::Severity,
-        "program" => Field::Text("processname"),
-        "tags" => Field::Tags,
-        _ => Field::Unknown,
-    }
-}
-
-fn of_queue(key: &str) -> Field {
-    match key {
-        "facility" | "syslogfacility" | "source" => Field::Raw("source"),
-        "tags" => Field::TagsAsGiven,
-        _ => Field::Unknown,
-    }
-}
-
-fn of_cloudtrail(key: &str) -> Field {
-    match key {
-        "eventtime" => Field::Time,
-        "eventsource" => Field::Text("hostname"),
-        "type" | "eventtype" => Field::CloudTrailCategory,
-        "sourceip" | "sourceipaddress" => Field::Detail("sourceipaddress"),
-        "eventname" => Field::CloudTrailName,
-        "endpoint" | "customendpoint" | "receivedtimestamp" | "mozdefhostname" => Field::Ignored,
-        _ => Field::Unknown,
+    static TABLES: LazyLock<[Table; 3]> =
+        LazyLock::new(|| [table(&[EVERY, EVENT_TASK]), table(&[EVERY, QUEUE]), table(&[CLOUDTRAIL])]);
+    let [event_task, queue, cloudtrail] = &*TABLES;
+    let table = match mapping {
+        Mapping::EventTask => event_task,
+        Mapping::Sqs | Mapping::Papertrail => queue,
+        Mapping::CloudTrail => cloudtrail,
+    };
+    match table.get(key) {
+        Some(field) => *field,
+        None if mapping != Mapping::CloudTrail && detail_suffix(key).is_some() => Field::DetailOfName,
+        None => Field::Unknown,
     }
 }
 

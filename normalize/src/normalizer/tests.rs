@@ -138,3 +138,51 @@ fn one_plugin_runs_alone_on_normal_form() {
     assert_eq!(run("none_of_this_name", "{}"), Alone::UnknownPlugin);
     assert!(matches!(run("lower_keys", "{"), Alone::Unreadable(_)));
 }
+
+#[test]
+fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
+    use crate::plugin::{Context, Outcome, Plugin, PluginError};
+    struct Fails(&'static str, i32);
+    impl Plugin for Fails {
+        fn name(&self) -> &str {
+            self.0
+        }
+        fn registration(&self) -> Vec<&str> {
+            vec!["sshd"]
+        }
+        fn priority(&self) -> i32 {
+            self.1
+        }
+        fn run(
+            &self,
+            event: &mut model::event::Event,
+            context: &mut Context<'_>,
+        ) -> Result<Outcome, PluginError> {
+            event.set_member("summary", "half-done")?;
+            context.metadata.id = Some("half-done".to_owned());
+            if self.1 > 5 { panic!("a bug") } else { Err(PluginError::Input("too old".to_owned())) }
+        }
+    }
+    let mut settings = Settings::from_config(&Default::default()).unwrap();
+    settings.plugins.push(Box::new(Fails("first", 1)));
+    settings.plugins.push(Box::new(Fails("last", 99)));
+    let mut normalizer = Normalizer::new(settings);
+    let line = b"Nov 24 11:59:58 h sshd[1]: Accepted publickey for joe from 10.2.3.4 port 26476 ssh2 \xff";
+    let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
+    let raw = Raw { value: line, format: Format::Syslog, received, endpoint: None, custom_endpoint: false };
+    for _ in 0..2 {
+        let Normalized::Event { json, metadata } = normalizer.normalize(raw, &mut Tally::default()) else {
+            panic!("no event");
+        };
+        assert_eq!(metadata, &Metadata::default());
+        contains(
+            std::str::from_utf8(json).unwrap(),
+            &[
+                r#""summary":"Accepted publickey"#,
+                r#""sourceipaddress":"10.2.3.4""#,
+                r#""plugins":["parse_sshd","sshdFindIP","ipFixup","geoip"]"#,
+                r#""errors":["syslog: bytes that are not UTF-8 became U+FFFD","plugin first: too old","plugin last: it panicked"]"#,
+            ],
+        );
+    }
+}
