@@ -42,7 +42,7 @@ pub fn episode_id(info: &RuleInfo, group_key: &[u8], firing: Mark) -> AlertId {
 }
 
 /// The only revision of an alert of a rule without correlation.
-pub fn single_revision(mark: Mark, sample: Sample, now: i64) -> Revision {
+pub fn single_revision(mark: Mark, sample: Arc<Sample>, now: i64) -> Revision {
     Revision {
         firing: mark,
         number: 1,
@@ -52,7 +52,7 @@ pub fn single_revision(mark: Mark, sample: Sample, now: i64) -> Revision {
         last: mark,
         count: 1,
         peak: 1,
-        events: vec![Kept { mark, sample: Some(Arc::new(sample)) }],
+        events: vec![Kept { mark, sample: Some(sample) }],
         approximate: false,
     }
 }
@@ -352,7 +352,7 @@ mod tests {
             body: b"{}"[..].into(),
             ..Sample::default()
         };
-        let revision = single_revision(mark(1), sample, 5);
+        let revision = single_revision(mark(1), Arc::new(sample), 5);
         let alert = Documents::default().alert(&info(), Map::new(), &revision, None);
         assert_eq!(alert.events[0].documentindex, "vulnerabilities-19700101");
         assert_eq!(alert.events[0].documentid, "own");

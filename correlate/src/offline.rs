@@ -15,7 +15,8 @@ use serde_json::Map;
 use crate::alert_document::{Documents, episode_id, single_id, single_revision};
 use crate::event_time;
 use crate::group_key;
-use crate::rule::{Correlation, RuleInfo};
+use crate::hits::{self, Fed, FedGroup};
+use crate::rule::Correlation;
 use crate::ruleset::{RuleSet, Scratch};
 use crate::window::store::{Images, Store};
 use crate::window::{BEGINNING, Entry, Mark, Revision, Sample, Spec};
@@ -68,18 +69,17 @@ pub fn run(
             continue;
         }
         let mark = Mark { time: event_time::own(&offline.event), id: offline.id };
-        let sample = sample(&offline, mark.time);
-        for info in alerting(rules, &hits) {
-            let revision = single_revision(mark, sample.clone(), mark.time);
+        let sample = Arc::new(sample(&offline, mark.time));
+        for info in hits::alerting(rules, &hits) {
+            let revision = single_revision(mark, Arc::clone(&sample), mark.time);
             let alert = documents.alert(info, Map::new(), &revision, None);
             alerts.push((mark.time, single_id(info, mark.id), alert));
         }
-        let sample = Arc::new(sample);
-        for correlation in fed(rules, &hits) {
-            let Some(rule) = rules.correlations.get(correlation) else { continue };
-            for key in group_key::groups(&offline.event, &rule.group_by).keys {
-                matches.push(Match { mark, correlation, key, sample: Arc::clone(&sample) });
-            }
+        for Fed { position: correlation, groups, .. } in hits::fed(rules, &hits, &offline.event) {
+            let sample = &sample;
+            let found =
+                |group: FedGroup| Match { mark, correlation, key: group.key, sample: Arc::clone(sample) };
+            matches.extend(groups.into_iter().map(found));
         }
     }
     matches.sort_by(|a, b| (a.mark, a.correlation, &a.key).cmp(&(b.mark, b.correlation, &b.key)));
@@ -92,20 +92,6 @@ fn sample(offline: &OfflineEvent, time: i64) -> Sample {
     let mut body = Vec::new();
     offline.event.write_json(&mut body);
     Sample { received: time, origin: offline.origin.as_str().into(), body: body.into(), ..Sample::default() }
-}
-
-/// Presentations of the matching detections that alert by themselves.
-pub(crate) fn alerting<'r>(rules: &'r RuleSet, hits: &[usize]) -> impl Iterator<Item = &'r RuleInfo> {
-    let detections = hits.iter().filter_map(|&hit| rules.detections.get(hit));
-    detections.filter(|detection| detection.alerts).map(|detection| &*detection.info)
-}
-
-/// Correlations that any of the matching detections feeds, each once, ascending.
-pub(crate) fn fed(rules: &RuleSet, hits: &[usize]) -> Vec<usize> {
-    let mut fed = hits.iter().flat_map(|&hit| rules.fed_by(hit)).copied().collect::<Vec<_>>();
-    fed.sort_unstable();
-    fed.dedup();
-    fed
 }
 
 /// Final alerts of the windowed rules.
@@ -162,4 +148,118 @@ fn note(
     revision.fired_at = revision.firing.time;
     let id = episode_id(&rule.info, key, revision.firing);
     finals.insert((correlation, id), Final { key: key.to_vec(), revision });
+}
+
+#[cfg(test)]
+mod tests {
+    use model::alert::Alert;
+    use model::event::Event;
+    use model::ids::EventId;
+
+    use super::{OfflineEvent, OfflineOptions, run};
+    use crate::test_rules::rules;
+
+    const RULES: &str = "
+title: Failed login
+name: failed
+logsource: {product: mozdef}
+detection: {s: {outcome: failed}, condition: s}
+---
+title: Brute force
+id: 11111111-1111-4111-8111-111111111111
+correlation:
+  type: event_count
+  rules: [failed]
+  group-by: [ip]
+  timespan: 2m
+  condition: {gte: 3}
+mozdef:
+  summary: '{{ count }} by {{ group }} {{ top(events, \"host\") }}'
+---
+title: Root
+logsource: {product: mozdef}
+detection: {s: {user: root}, condition: s}
+mozdef: {summary: '{{ event.user }} on {{ event.host }}'}
+";
+
+    /// `seconds` after 2024-06-10T06:00:00Z.
+    fn event(seconds: i64, ip: &str, rest: &str) -> OfflineEvent {
+        let time = model::time::Timestamp::from_millis(1_717_999_200_000 + seconds * 1000);
+        let json = format!(r#"{{"utctimestamp":"{time}","ip":"{ip}","host":"h{}",{rest}}}"#, seconds % 2);
+        let id = EventId::from_client("test", "", json.as_bytes(), 0);
+        OfflineEvent {
+            id,
+            event: Event::from_json(&json).unwrap(),
+            origin: format!("mozdef.raw/0/{seconds}"),
+        }
+    }
+
+    fn judge(events: Vec<OfflineEvent>) -> Vec<Alert> {
+        run(&rules(RULES), events, &OfflineOptions { group_entries_max: 10_000 })
+    }
+
+    #[track_caller]
+    fn check(events: Vec<OfflineEvent>, expected: &[(&str, u64, &str)]) {
+        let mut backwards = events.clone();
+        backwards.reverse();
+        let alerts = judge(events);
+        assert_eq!(judge(backwards), alerts, "the order in which events are given does not matter");
+        let got =
+            alerts.iter().map(|alert| (alert.summary.as_str(), alert.count, &alert.utctimestamp[11..19]));
+        assert_eq!(got.collect::<Vec<_>>(), expected);
+        assert!(alerts.iter().all(|alert| alert.closed && alert.merged_into.is_none()));
+    }
+
+    const FAILED: &str = r#""outcome":"failed""#;
+
+    #[test]
+    fn events_in_a_window_make_one_alert_for_each_group() {
+        let mut events = (0..5).map(|n| event(n * 10, "192.0.2.1", FAILED)).collect::<Vec<_>>();
+        events.extend((0..2).map(|n| event(n * 10, "192.0.2.2", FAILED)));
+        events.push(event(7, "192.0.2.1", r#""outcome":"ok""#));
+        check(events, &[("5 by 192.0.2.1 h0 (5 hits)", 5, "06:00:20")]);
+    }
+
+    #[test]
+    fn an_event_exactly_one_timespan_older_is_outside() {
+        let at = |times: &[i64]| times.iter().map(|&time| event(time, "a", FAILED)).collect::<Vec<_>>();
+        check(at(&[0, 60, 120]), &[]);
+        check(at(&[1, 60, 120]), &[("3 by a h0 (2 hits) h1 (1 hits)", 3, "06:02:00")]);
+        check(
+            at(&[0, 1, 2, 1000, 1001, 1002]),
+            &[
+                ("3 by a h0 (2 hits) h1 (1 hits)", 3, "06:00:02"),
+                ("3 by a h0 (2 hits) h1 (1 hits)", 3, "06:16:42"),
+            ],
+        );
+    }
+
+    #[test]
+    fn single_events_alert_at_their_time_and_take_part_in_windows() {
+        let root = r#""outcome":"failed","user":"root""#;
+        let events = vec![event(30, "a", root), event(10, "a", root), event(20, "a", FAILED)];
+        check(
+            events,
+            &[
+                ("root on h0", 1, "06:00:10"),
+                ("3 by a h0 (3 hits)", 3, "06:00:30"),
+                ("root on h0", 1, "06:00:30"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_event_given_twice_counts_once_in_a_window() {
+        let events = vec![event(1, "a", FAILED), event(2, "a", FAILED), event(2, "a", FAILED)];
+        check(events, &[]);
+    }
+
+    #[test]
+    fn origins_and_samples_are_those_of_the_events() {
+        let alerts = judge((0..30).map(|n| event(n, "a", FAILED)).collect());
+        let alert = &alerts[0];
+        assert_eq!((alerts.len(), alert.events.len(), alert.origins.len()), (1, 10, 30));
+        assert_eq!(alert.origins[29], "mozdef.raw/0/29");
+        assert_eq!(alert.events[9].documentsource["host"], "h1");
+    }
 }

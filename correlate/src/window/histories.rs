@@ -82,7 +82,7 @@ pub(crate) fn id(number: i64) -> EventId {
 }
 
 /// Any condition: lower bounds half of the time, else one that only the watermark decides.
-fn condition(random: &mut Random) -> Condition {
+pub(crate) fn condition(random: &mut Random) -> Condition {
     let n = random.range(1, 4) as u64;
     let none = Condition::default();
     match random.range(0, 9) {

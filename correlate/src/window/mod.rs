@@ -33,12 +33,15 @@ pub mod watermarks;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-mod histories;
+pub(crate) mod histories;
 #[cfg(test)]
-mod oracle;
+pub(crate) mod oracle;
 
 /// The watermark before anything was heard.
 pub const BEGINNING: i64 = i64::MIN;
+
+/// Most entries that a group may hold exactly, whatever is configured: its stored form must fit into one record.
+pub const ENTRIES_MAX: usize = 40_000;
 
 /// Most events of one episode whose origin is kept, and so named in its alert.
 pub const ORIGINS_MAX: usize = 256;
@@ -117,7 +120,7 @@ impl Spec {
             condition: correlation.condition,
             samples: correlation.info.samples,
             revise_ms: i64::try_from(revise_ms).unwrap_or(i64::MAX),
-            entries_max: entries_max.max(1),
+            entries_max: entries_max.clamp(1, ENTRIES_MAX),
         }
     }
 

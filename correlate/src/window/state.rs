@@ -206,3 +206,105 @@ fn get_episode(
     episode.changed = reader.flag()?;
     Ok(episode)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::ids::EventId;
+
+    use super::{decode_group, decode_sample, encode_group, encode_sample};
+    use crate::window::entries::Row;
+    use crate::window::episode::Episode;
+    use crate::window::group::{Group, More};
+    use crate::window::{Entry, Kept, Mark, Sample};
+
+    const AT: i64 = 1_700_000_000_000;
+
+    fn id(n: u8) -> EventId {
+        EventId::from_bytes([n; 16])
+    }
+
+    fn mark(n: u8) -> Mark {
+        Mark { time: AT + i64::from(n), id: id(n) }
+    }
+
+    fn sample(body: &str) -> Arc<Sample> {
+        Arc::new(Sample {
+            received: AT + 7,
+            index: Some("vulnerabilities".into()),
+            document_id: None,
+            origin: "mozdef.raw/3/12345".into(),
+            body: body.as_bytes().into(),
+        })
+    }
+
+    /// A group that has everything a group can have.
+    fn group() -> Group {
+        let entry = |n, rule, sample| Entry { time: AT + i64::from(n), id: id(n), rule, sample };
+        let entries =
+            vec![entry(5, 0, None), entry(6, 300, Some(sample(""))), entry(9, 1, Some(sample("{}")))];
+        let episode = Episode {
+            last_hot: AT + 9,
+            count: 77,
+            first: Some(mark(1)),
+            last: Some(mark(4)),
+            kept: vec![
+                Kept { mark: mark(1), sample: Some(sample("{}")) },
+                Kept { mark: mark(2), sample: Some(sample("")) },
+                Kept { mark: mark(3), sample: None },
+            ],
+            peak: 12,
+            revision: 3,
+            revised_at: AT + 600,
+            changed: true,
+            ..Episode::new(mark(2), AT + 3, AT + 500)
+        };
+        let rows = vec![Row { count: 4, first: mark(1), last: mark(2) }];
+        Group::restore(AT, entries, More { episodes: vec![episode], rows, approximate: true })
+    }
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        let text = text.trim();
+        (0..text.len() / 2).map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap()).collect()
+    }
+
+    fn to_hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What one version wrote, the next must read: state lives longer than the program that wrote it. A new form is a
+    /// new version with a file of its own; these files stay for ever.
+    #[test]
+    fn version_1_stays_readable() {
+        let stored = include_str!("../../test-data/window/v1.hex");
+        let read = decode_group(&from_hex(stored), |_| Some(sample("{}"))).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", group()));
+        assert_eq!(to_hex(&encode_group(&read)), stored.trim());
+        let stored = include_str!("../../test-data/window/v1.sample.hex");
+        assert_eq!(decode_sample(&from_hex(stored)), Ok((*sample("{}")).clone()));
+    }
+
+    #[test]
+    fn a_group_reads_back() {
+        let read = decode_group(&encode_group(&group()), |mark| {
+            assert!([1, 9].contains(&(mark.time - AT)));
+            Some(sample("{}"))
+        });
+        assert_eq!(format!("{read:?}"), format!("{:?}", Ok::<_, ()>(group())));
+        assert_eq!(decode_sample(&encode_sample(&sample("{}"))).as_ref(), Ok(&*sample("{}")));
+    }
+
+    #[test]
+    fn broken_bytes_are_refused() {
+        let whole = encode_group(&group());
+        for length in 0..whole.len() {
+            assert!(decode_group(&whole[..length], |_| None).is_err(), "{length}");
+        }
+        let mut newer = whole;
+        newer[0] = 2;
+        assert!(decode_group(&newer, |_| None).unwrap_err().to_string().contains("version 2"));
+        let lie = [1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert!(decode_group(&lie, |_| None).is_err());
+    }
+}
