@@ -88,7 +88,8 @@ struct Growth {
 
 /// Runs until every sender is gone or the log is closed.
 pub(super) fn run(core: &Core, mut requests: UnboundedReceiver<Request>, clock: &Clock) {
-    let mut last_time = Timestamp::MIN;
+    let mut last_time =
+        core.shards.iter().map(|(_, _, shard)| shard.last_time()).max().unwrap_or(Timestamp::MIN);
     while let Some(first) = requests.blocking_recv() {
         let mut bytes = first.bytes();
         let mut calls = vec![first];
@@ -98,7 +99,9 @@ pub(super) fn run(core: &Core, mut requests: UnboundedReceiver<Request>, clock: 
             calls.push(next);
         }
         last_time = stamp(clock.now(), last_time);
+        core.begin_write();
         write(core, calls, bytes, last_time);
+        core.end_write();
     }
 }
 

@@ -198,9 +198,11 @@ impl Group {
     /// The commits are over; `taken`: they are durable.
     pub(super) fn end_commit(&self, claims: &[Claim], taken: bool) {
         let mut state = self.lock();
+        let mut is_awaited = false;
         for claim in claims {
             if let Some(slot) = state.slot_mut(claim.partition) {
                 slot.committing = slot.committing.saturating_sub(1);
+                is_awaited |= slot.committing == 0 && slot.owner.is_none();
                 if taken {
                     hold!(DL_3, slot.committed.is_none_or(|committed| committed <= claim.next));
                     slot.committed = Some(claim.next);
@@ -208,7 +210,9 @@ impl Group {
             }
         }
         drop(state);
-        self.tell();
+        if is_awaited {
+            self.tell();
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //!                                                        └──── upkeep: retention, compaction    └─ older: from disk
 //! ```
 
+mod append;
 mod block;
 mod committer;
 mod compact;
@@ -16,6 +17,7 @@ mod consumer;
 mod group;
 mod lock;
 mod open;
+mod read;
 mod shard;
 mod shared;
 mod slots;
@@ -159,6 +161,10 @@ impl LocalLog {
 fn finish(core: &Core, threads: Option<Threads>) {
     let Some(threads) = threads else { return };
     drop(threads.stop_upkeep);
+    if core.is_stuck() {
+        // It may never come back; the kernel frees the folder when the process ends.
+        return;
+    }
     for thread in [threads.committer, threads.upkeep] {
         if thread.join().is_err() {
             tracing::error!("a thread of the log has panicked");

@@ -1,7 +1,7 @@
 //! Opening of the local log: lock, format, engine, and what is known of each partition.
 //!
-//! In: the options. Out: a running log. Never: a folder that is half made; a new
-//! engine is made beside its place and moved there when it is whole.
+//! In: the options. Out: a running log. Never: a folder that is half made; a mark
+//! lies beside a new engine until it is whole.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -54,11 +54,7 @@ pub(super) fn open_blocking(options: &LocalOptions, probe: Probe) -> Result<Loca
     let failing = Failing(folder);
     let lock = lock::lock(folder)?;
     check_format(folder)?;
-    let place = folder.join("store");
-    if !place.try_exists().map_err(|error| failing.io(&error))? {
-        make(folder, &place, options.partitions)?;
-    }
-    let store = Store::open(&place, options.partitions).map_err(|error| failing.engine(error))?;
+    let store = find_or_make(folder, options.partitions)?;
     let id = check_identity(&store, folder, options.partitions)?;
     let shards = Slots::try_new(options.partitions, |topic, partition| {
         find(&store, topic, partition).map_err(|cause| failing.corrupt(cause))
@@ -116,25 +112,37 @@ fn check_format(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Makes a new engine beside its place, and moves it there when it is whole.
-fn make(folder: &Path, place: &Path, partitions: u32) -> Result<(), OpenError> {
+/// Opens the engine; makes it where there is none, or where making it was cut short.
+fn find_or_make(folder: &Path, partitions: u32) -> Result<Store, OpenError> {
     let failing = Failing(folder);
     let io = |error: std::io::Error| failing.io(&error);
-    let aside = folder.join("store.new");
-    if aside.try_exists().map_err(io)? {
-        std::fs::remove_dir_all(&aside).map_err(io)?;
+    let place = folder.join("store");
+    let mark = folder.join("store.unfinished");
+    let is_unfinished = mark.try_exists().map_err(io)?;
+    let exists = place.try_exists().map_err(io)?;
+    if exists && !is_unfinished {
+        return Store::open(&place, partitions).map_err(|error| failing.engine(error));
     }
-    let store = Store::open(&aside, partitions).map_err(|error| failing.engine(error))?;
-    let id = new_id().map_err(io)?;
+    File::create(&mark).and_then(|mark| mark.sync_all()).map_err(io)?;
+    sync_folder(folder).map_err(io)?;
+    if exists {
+        // Nothing was ever acknowledged in it.
+        std::fs::remove_dir_all(&place).map_err(io)?;
+    }
+    let store = Store::open(&place, partitions).map_err(|error| failing.engine(error))?;
     let mut batch = store.batch();
-    batch.put_identity(&id, partitions);
+    batch.put_identity(&new_id().map_err(io)?, partitions);
     batch.commit_durably().map_err(|error| failing.engine(error))?;
-    drop(store);
     let mut format = File::create(folder.join("format")).map_err(io)?;
-    writeln!(format, "{FORMAT}").map_err(io)?;
-    format.sync_all().map_err(io)?;
-    std::fs::rename(&aside, place).map_err(io)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    writeln!(format, "{FORMAT}").and_then(|()| format.sync_all()).map_err(io)?;
+    sync_folder(folder).map_err(io)?;
+    std::fs::remove_file(&mark).map_err(io)?;
+    sync_folder(folder).map_err(io)?;
+    Ok(store)
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// 32 random hex digits.

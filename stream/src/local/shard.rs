@@ -74,6 +74,11 @@ impl Shard {
         self.lock().bytes
     }
 
+    /// When the newest record was taken.
+    pub(super) fn last_time(&self) -> Timestamp {
+        self.lock().last_time
+    }
+
     /// The mile that is due when a block is appended now.
     pub(super) fn mile_due(&self, offset: u64, bytes: u64, time: Timestamp) -> Option<Mile> {
         let state = self.lock();

@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+/// Least that is kept free, whatever is configured: what the engine may still write in the background when
+/// the log has stopped taking records. Were that to fail, the log would have to be opened anew.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+
 /// How free space is found out: bytes, by folder.
 pub(super) type Probe = fn(&Path) -> std::io::Result<u64>;
 
@@ -18,7 +22,7 @@ pub(super) struct Space {
 impl Space {
     /// `free_min`: bytes below which nothing is taken.
     pub(super) fn new(folder: &Path, free_min: u64, probe: Probe) -> Space {
-        Space { folder: folder.to_owned(), free_min, probe }
+        Space { folder: folder.to_owned(), free_min: free_min.max(FREE_BYTES_MIN), probe }
     }
 
     /// `Err` with what is wrong, for people, when so many bytes should not be written now.
@@ -29,7 +33,7 @@ impl Space {
             return Ok(());
         }
         Err(format!(
-            "{} has {} MiB free, log.min_free_mib is {}; make room, or lower log.retention_mib",
+            "{} has {} MiB free and must keep {} (log.min_free_mib); make room, or lower log.retention_mib",
             self.folder.display(),
             free >> 20,
             self.free_min >> 20

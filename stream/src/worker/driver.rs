@@ -156,8 +156,7 @@ impl Driver {
     async fn assigned(&mut self, partitions: &[u32]) -> Result<(), LogError> {
         for partition in partitions.iter().copied() {
             loop {
-                match self.restored(partition).await {
-                    // The offset first: the changelog holds at least all that was committed with it.
+                match restored(&self.log, &self.options, partition).await {
                     Ok((committed, restored)) => {
                         let (count, now) = (restored.len(), self.clock.now());
                         self.hands.run(move |worker| worker.assigned(partition, restored, now)).await?;
@@ -174,15 +173,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    async fn restored(&self, partition: u32) -> Result<(u64, Vec<Record>), LogError> {
-        let committed = self.log.committed(self.options.group, self.options.input, partition).await?;
-        let restored = match self.options.changelog {
-            Some(changelog) => restore(&*self.log, changelog, partition).await?,
-            None => Vec::new(),
-        };
-        Ok((committed, restored))
     }
 
     async fn process(&mut self, partition: u32, records: Vec<Record>) -> Result<(), LogError> {
@@ -298,7 +288,7 @@ impl Driver {
         if !moved.is_empty() || !self.pending.outputs.is_empty() {
             let outputs = std::mem::take(&mut self.pending.outputs);
             let outcome = consumer.commit(Transaction { outputs, offsets }).await;
-            if let Err(error) = self.settled(consumer, outcome).await {
+            if let Err(error) = settled(consumer, self.options.group, outcome).await {
                 self.abort(consumer).await?;
                 self.held_up = true;
                 return self.wait_after(error).await;
@@ -315,21 +305,6 @@ impl Driver {
         let pending = std::mem::take(&mut self.pending);
         let now = self.clock.now();
         self.hands.run(move |worker| pending.touched.iter().for_each(|p| worker.committed(*p, now))).await
-    }
-
-    /// A commit whose outcome is unknown is asked about until it is known; it is never run again.
-    async fn settled(
-        &self,
-        consumer: &mut dyn Consumer,
-        outcome: Result<(), LogError>,
-    ) -> Result<(), LogError> {
-        let mut outcome = outcome;
-        while let Err(error @ LogError::OutcomeUnknown(_)) = outcome {
-            tracing::warn!(group = self.options.group, %error, "asking again");
-            tokio::time::sleep(SETTLE).await;
-            outcome = consumer.settle().await;
-        }
-        outcome
     }
 
     /// All that is pending did not happen: the worker puts its state back, and the records are read again.
@@ -387,4 +362,33 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Committed offset and state of a partition. The offset first: the changelog then holds at least what was committed with it.
+async fn restored(
+    log: &SharedLog,
+    options: &WorkerOptions,
+    partition: u32,
+) -> Result<(u64, Vec<Record>), LogError> {
+    let committed = log.committed(options.group, options.input, partition).await?;
+    let restored = match options.changelog {
+        Some(changelog) => restore(&**log, changelog, partition).await?,
+        None => Vec::new(),
+    };
+    Ok((committed, restored))
+}
+
+/// A commit whose outcome is unknown is asked about until it is known; it is never run again.
+async fn settled(
+    consumer: &mut dyn Consumer,
+    group: &str,
+    outcome: Result<(), LogError>,
+) -> Result<(), LogError> {
+    let mut outcome = outcome;
+    while let Err(LogError::OutcomeUnknown(why)) = outcome {
+        tracing::warn!(group, why, "asking again what became of a commit");
+        tokio::time::sleep(SETTLE).await;
+        outcome = consumer.settle().await;
+    }
+    outcome
 }

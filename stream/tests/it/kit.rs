@@ -151,3 +151,30 @@ pub async fn records(consumer: &mut dyn Consumer) -> (u32, Vec<Record>) {
         other => panic!("expected records, got {other:?}"),
     }
 }
+
+/// Small random numbers (xorshift64*). The seed comes from `$MOZDEF_TEST_SEED`, else from the machine.
+pub struct Random {
+    seed: u64,
+    state: u64,
+}
+
+impl Random {
+    pub fn new() -> Random {
+        use std::hash::{BuildHasher, RandomState};
+        let given = std::env::var("MOZDEF_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0_u8)) | 1;
+        Random { seed, state: seed }
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// From 0 to `bound` − 1.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}

@@ -4,5 +4,6 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod contract;
+mod kill9;
 mod kit;
 mod local_contract;
