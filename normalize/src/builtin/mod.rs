@@ -1,21 +1,32 @@
 //! The table of native plugins: one file each, one row each.
 
 mod address;
+mod audit_noise;
+mod auditd_fixup;
 mod bro_fixup;
 mod cloudtrail;
 mod cloudtrail_record;
+mod custom_doc_type;
 mod details;
+mod drop_message;
 mod envelope;
 mod epoch;
 mod eve;
+mod filterlog;
 mod geoip;
+mod google_fixup;
 mod ip_fixup;
+mod ldap_fixup;
 mod lower_keys;
+mod netflow_fixup;
+mod observium;
 mod pam;
 mod parse_sshd;
 mod parse_su;
 mod python_text;
 mod remove_dots;
+mod rt_flow;
+mod snmptt;
 mod squid_fixup;
 mod sshd_find_ip;
 mod sudo;
@@ -23,6 +34,7 @@ mod suricata_eve;
 mod suricata_fixup;
 #[cfg(test)]
 pub(crate) mod testing;
+mod ttl_auditd;
 mod zeek;
 mod zeek_json;
 
@@ -30,20 +42,31 @@ use crate::plugin::Builtin;
 
 /// Every native plugin. The chain sorts by priority and name.
 pub const ALL: &[Builtin] = &[
+    auditd_fixup::AUDITD_FIXUP,
     bro_fixup::BRO_FIXUP,
     cloudtrail::CLOUDTRAIL,
     cloudtrail_record::CLOUDTRAIL_RECORD,
+    custom_doc_type::CUSTOM_DOC_TYPE,
+    drop_message::DROP_MESSAGE,
+    filterlog::FILTERLOG,
     geoip::GEOIP,
+    google_fixup::GOOGLE_FIXUP,
     ip_fixup::IP_FIXUP,
+    ldap_fixup::LDAP_FIXUP,
     lower_keys::LOWER_KEYS,
+    netflow_fixup::NETFLOW_FIXUP,
+    observium::OBSERVIUM,
     parse_sshd::PARSE_SSHD,
     parse_su::PARSE_SU,
     remove_dots::REMOVE_DOTS,
+    rt_flow::RT_FLOW,
+    snmptt::SNMPTT,
     squid_fixup::SQUID_FIXUP,
     sshd_find_ip::SSHD_FIND_IP,
     sudo::SUDO,
     suricata_eve::SURICATA_EVE,
     suricata_fixup::SURICATA_FIXUP,
+    ttl_auditd::TTL_AUDITD,
     zeek_json::ZEEK_JSON,
 ];
 

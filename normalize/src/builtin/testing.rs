@@ -17,6 +17,12 @@ pub(crate) fn run_with(plugin: &Builtin, event: &str, geoip: Option<&GeoDatabase
     run(plugin, event, geoip).1
 }
 
+/// What the plugin says about an event.
+#[track_caller]
+pub(crate) fn outcome_of(plugin: &Builtin, event: &str) -> Outcome {
+    run(plugin, event, None).0
+}
+
 #[track_caller]
 fn run(plugin: &Builtin, event: &str, geoip: Option<&GeoDatabase>) -> (Outcome, Event) {
     let mut event = Event::from_json(event).unwrap_or_else(|error| panic!("{error} in {event}"));

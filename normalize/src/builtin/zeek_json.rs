@@ -6,7 +6,7 @@
 //! times by `ts`, and the details of `zeek`. Never: anything for lines that `broFixup`
 //! has opened.
 
-use model::event::{EditError, Event, New, Path};
+use model::event::{EditError, Event, New, Path, Value};
 
 use super::details::{detail, detail_path, detail_str, details};
 use super::{epoch, zeek};
@@ -15,7 +15,7 @@ use crate::plugin::{Builtin, Context, Outcome, PluginError};
 /// The row of the table.
 pub(super) const ZEEK_JSON: Builtin = Builtin {
     name: "zeek_json",
-    registration: &["id.orig_h", "id_orig_h", "_path", "tx_hosts"],
+    registration: &["id.orig_h", "id_orig_h", "_path", "tx_hosts", "zeek"],
     priority: 5,
     run,
 };
@@ -24,7 +24,7 @@ pub(super) const ZEEK_JSON: Builtin = Builtin {
 const LOG_BYTES_MAX: usize = 64;
 
 /// The log of a line that does not name it, by a key that only that log has.
-const BY_KEY: [(&str, &str); 22] = [
+const BY_KEY: [(&str, &str); 25] = [
     ("conn_state", "conn"),
     ("trans_id", "dns"),
     ("call_id", "sip"),
@@ -47,6 +47,9 @@ const BY_KEY: [(&str, &str); 22] = [
     ("domainname", "ntlm"),
     ("tunnel_type", "tunnel"),
     ("reply_code", "ftp"),
+    ("client", "ssh"),
+    ("server", "ssh"),
+    ("notice", "weird"),
 ];
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
@@ -84,7 +87,8 @@ fn is_line(event: &Event) -> bool {
     let Some(details) = details(event) else { return false };
     let has = |key| details.get(key).is_some();
     let stamped = has("ts") || has("_write_ts");
-    (has("_path") && stamped)
+    let by_collector = || has("stream") && details.get("proc").and_then(Value::as_str) == Some("zeek");
+    (stamped && (has("_path") || by_collector()))
         || ((has("id.orig_h") || has("id_orig_h")) && (has("uid") || stamped))
         || (has("tx_hosts") && has("rx_hosts"))
 }
