@@ -32,7 +32,7 @@ pub enum Reason {
     TooManyFields,
     /// Larger than the limit.
     TooLarge,
-    /// Zero bytes.
+    /// Nothing, or nothing but white space.
     Empty,
     /// The index refused it for good.
     IndexRefused,
