@@ -10,12 +10,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use arc_swap::ArcSwap;
-use correlate::ruleset::RuleSet;
+use correlate::match_worker::MatchWorker;
+use correlate::window_worker::WindowWorker;
 use model::config::Config;
+use model::metrics::Stage;
 use model::time::Clock;
+use model::topic::Topic;
 use stream::log::SharedLog;
 use stream::shutdown::{Shutdown, Trigger};
+use stream::worker::{Worker, WorkerOptions, run_worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -88,7 +91,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         (None, None) => bail!("no index: neither sink.url nor embedded.listen is in use"),
     };
-    let search = start_sinks(config, &index, &log, &clock, &shutdown, &mut stages).await?;
+    let (search, sinks) = start_sinks(config, &index, &log, &clock, &shutdown, &mut stages).await?;
     start_correlator(config, &log, &clock, &shutdown, &mut stages)?;
     start_normalizer(config, &log, &clock, &shutdown, &mut stages)?;
 
@@ -99,7 +102,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let ready = Arc::new(Readiness::default());
     let admin_address = listeners.admin.local_addr()?;
-    let shared = Arc::new(Admin { log: log.clone(), search: search.clone(), ready: ready.clone(), clock });
+    let shared = Arc::new(Admin { log: log.clone(), search: search.clone(), ready: ready.clone(), sinks, clock });
     let serving = admin::serve(listeners.admin, shared, ended(shutdown));
     stages.spawn(async move { ("admin", serving.await.context("the admin listener stopped")) });
     ready.set(true);
@@ -178,14 +181,14 @@ async fn start_sinks(
     clock: &Clock,
     shutdown: &Shutdown,
     stages: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
-) -> anyhow::Result<sink::search::Searcher> {
+) -> anyhow::Result<(sink::search::Searcher, sink::Readiness)> {
     let parts = sink::start(&config.sink, index).await?;
     for (name, options, delivery) in parts.deliveries {
         let running =
             stream::delivery::run_delivery(log.clone(), options, delivery, clock.clone(), shutdown.clone());
         stages.spawn(async move { (name, running.await.context("the sink stopped")) });
     }
-    Ok(parts.search)
+    Ok((parts.search, parts.readiness))
 }
 
 fn start_normalizer(
@@ -197,8 +200,7 @@ fn start_normalizer(
 ) -> anyhow::Result<()> {
     let worker = normalize::worker::NormalizerWorker::new(&config.normalize, log.id())?;
     let options = normalize::worker::options();
-    let running =
-        stream::worker::run_worker(log.clone(), options, Box::new(worker), clock.clone(), shutdown.clone());
+    let running = run_worker(log.clone(), options, Box::new(worker), clock.clone(), shutdown.clone());
     stages.spawn(async move { ("normalizer", running.await.context("the normalizer stopped")) });
     Ok(())
 }
@@ -210,24 +212,29 @@ fn start_correlator(
     shutdown: &Shutdown,
     stages: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
 ) -> anyhow::Result<()> {
-    let rules: Arc<ArcSwap<RuleSet>> = correlate::load::start(&config.correlate, shutdown.clone())?;
-    let matcher = correlate::match_worker::MatchWorker::new(&config.correlate, rules.clone(), log.as_ref());
-    let running = stream::worker::run_worker(
-        log.clone(),
-        correlate::match_worker::options(),
-        Box::new(matcher),
-        clock.clone(),
-        shutdown.clone(),
-    );
-    stages.spawn(async move { ("match", running.await.context("the match stage stopped")) });
-    let window = correlate::window_worker::WindowWorker::new(&config.correlate, rules, log.as_ref());
-    let running = stream::worker::run_worker(
-        log.clone(),
-        correlate::window_worker::options(),
-        Box::new(window),
-        clock.clone(),
-        shutdown.clone(),
-    );
-    stages.spawn(async move { ("window", running.await.context("the window stage stopped")) });
+    let rules = correlate::reload::start(&config.correlate, shutdown.clone())?;
+    let matcher = MatchWorker::new(rules.clone(), &config.correlate, log.partitions(Topic::Matches));
+    let window = WindowWorker::new(rules, &config.correlate, log.partitions(Topic::Events));
+    let workers: [(&'static str, Box<dyn Worker>, WorkerOptions); 2] = [
+        (
+            "match",
+            Box::new(matcher),
+            WorkerOptions { group: "mozdef-match", stage: Stage::Match, input: Topic::Events, changelog: None },
+        ),
+        (
+            "window",
+            Box::new(window),
+            WorkerOptions {
+                group: "mozdef-window",
+                stage: Stage::Window,
+                input: Topic::Matches,
+                changelog: Some(Topic::Windows),
+            },
+        ),
+    ];
+    for (name, worker, options) in workers {
+        let running = run_worker(log.clone(), options, worker, clock.clone(), shutdown.clone());
+        stages.spawn(async move { (name, running.await.context("the correlator stopped")) });
+    }
     Ok(())
 }

@@ -30,7 +30,12 @@ pub async fn list(
         Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
     };
     let alerts = admin.search.alerts(size).await.map_err(Failure::unavailable)?;
-    Ok(answer(StatusCode::OK, &json!({"total": alerts.total, "alerts": alerts.hits})))
+    let documents: Vec<Value> = alerts
+        .hits
+        .into_iter()
+        .map(|hit| with_id(hit.source, hit.id.as_bytes()))
+        .collect();
+    Ok(answer(StatusCode::OK, &json!({"total": alerts.total, "alerts": documents})))
 }
 
 /// Revisions after `after` (a cursor, `end` or `start`), waiting up to 25 s for the first.
@@ -49,7 +54,8 @@ pub async fn next(
                 admin.log.fetch(Topic::Alerts, partition, *offset, FETCH).await.map_err(Failure::unavailable)?;
             for record in records {
                 *offset = record.offset.saturating_add(1);
-                alerts.extend(serde_json::from_slice::<Value>(&record.value).ok().map(|alert| (record.appended, alert)));
+                let alert = serde_json::from_slice::<Value>(&record.value).ok();
+                alerts.extend(alert.map(|alert| (record.appended, with_id(alert, &record.key))));
             }
         }
         if !alerts.is_empty() || tokio::time::Instant::now() >= deadline {
@@ -61,6 +67,14 @@ pub async fn next(
     let alerts: Vec<Value> = alerts.into_iter().map(|(_, alert)| alert).collect();
     let cursor: Vec<String> = offsets.iter().map(u64::to_string).collect();
     Ok(answer(StatusCode::OK, &json!({"cursor": cursor.join(","), "alerts": alerts})))
+}
+
+/// The alert with its id, which is not part of the document.
+fn with_id(mut alert: Value, id: &[u8]) -> Value {
+    if let Some(fields) = alert.as_object_mut() {
+        fields.insert("id".to_owned(), Value::String(String::from_utf8_lossy(id).into_owned()));
+    }
+    alert
 }
 
 /// Next offset of each partition.

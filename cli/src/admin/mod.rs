@@ -31,6 +31,8 @@ pub struct Admin {
     pub search: sink::search::Searcher,
     /// Whether every stage runs.
     pub ready: Arc<Readiness>,
+    /// Whether documents get into the index.
+    pub sinks: sink::Readiness,
     /// The time.
     pub clock: Clock,
 }
@@ -112,10 +114,10 @@ async fn metrics_text() -> Response {
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    if admin.ready.get() {
-        (StatusCode::OK, "ready\n").into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    let why = if admin.ready.get() { admin.sinks.get().err() } else { Some("starting or draining".to_owned()) };
+    match why {
+        None => (StatusCode::OK, "ready\n".to_owned()).into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }
 }
 
