@@ -108,9 +108,10 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         (&Method::POST, "/_aliases") => inner.note(&parts.method, &path),
         (&Method::PUT, _) if path.starts_with("/_index_template/") => inner.note(&parts.method, &path),
         (&Method::PUT, _) => inner.make(&parts.method, &path),
-        (&Method::GET, _) if path.starts_with("/_cat/indices/") => {
-            let rows: Vec<_> = inner.indices.iter().map(|index| json!({"index": index})).collect();
-            Value::from(rows).to_string().into_response()
+        (&Method::GET, _) if path.ends_with("/_alias") => {
+            let found: serde_json::Map<_, _> =
+                inner.indices.iter().map(|index| (index.clone(), json!({"aliases": {}}))).collect();
+            Value::from(found).to_string().into_response()
         }
         (&Method::GET, _) if inner.indices.contains(path.trim_start_matches('/')) => "{}".into_response(),
         _ => (StatusCode::NOT_FOUND, "{}").into_response(),

@@ -91,13 +91,9 @@ impl Indices {
 
     /// Puts `<prefix>-previous` and `<prefix>-weekly` where they belong now.
     async fn move_aliases(&self, prefix: &str) -> Result<(), IndexError> {
-        let path = format!("/_cat/indices/{}-*?format=json&h=index", encoded(prefix));
-        let rows = self.index.json(Method::Get, &path, None, &[404]).await?;
-        let mut dated: Vec<&str> =
-            rows.as_array().into_iter().flatten().filter_map(|row| row.get("index")?.as_str()).collect();
-        dated.retain(|name| date_of(prefix, name).is_some());
-        dated.sort_unstable();
-        let actions = alias_actions(prefix, &dated);
+        let path = format!("/{}-*/_alias", encoded(prefix));
+        let found = self.index.json(Method::Get, &path, None, &[404]).await?;
+        let actions = alias_actions(prefix, &found);
         if actions.is_empty() {
             return Ok(());
         }
@@ -111,24 +107,29 @@ fn date_of<'n>(prefix: &str, name: &'n str) -> Option<&'n str> {
     (matches!(date.len(), 6 | 8) && date.bytes().all(|b| b.is_ascii_digit())).then_some(date)
 }
 
-/// Puts aliases on the right ones of these indices, which are sorted, and takes them from all others.
-fn alias_actions(prefix: &str, dated: &[&str]) -> Vec<Value> {
-    let Some((newest, older)) = dated.split_last() else { return Vec::new() };
-    let mut wanted = Vec::new();
-    if let Some(previous) = older.last() {
-        wanted.push((format!("{prefix}-previous"), vec![*previous]));
-    }
-    let first_day = date_of(prefix, newest).and_then(week_start);
-    if let Some(first_day) = first_day.filter(|_| prefix == EVENTS) {
-        let week = dated.iter().copied().filter(|name| date_of(prefix, name) >= Some(first_day.as_str()));
-        wanted.push((format!("{prefix}-weekly"), week.collect()));
-    }
+/// What changes so that the aliases are on the right ones of these indices (`{index: {"aliases": {…}}}`), and on no others.
+fn alias_actions(prefix: &str, found: &Value) -> Vec<Value> {
+    let indices = found.as_object().into_iter().flatten();
+    let mut dated: Vec<(&str, &Value)> = indices
+        .filter_map(|(name, state)| {
+            Some((date_of(prefix, name).map(|_| name.as_str())?, state.get("aliases")?))
+        })
+        .collect();
+    dated.sort_unstable_by_key(|(name, _)| *name);
+    let Some(((newest, _), older)) = dated.split_last() else { return Vec::new() };
+    let previous = older.last().map(|(name, _)| *name);
+    let first_day = date_of(prefix, newest).filter(|_| prefix == EVENTS).and_then(week_start);
     let mut actions = Vec::new();
-    for (alias, on) in wanted {
-        // Taken away first and put back in the same call, which is atomic.
-        let everywhere = format!("{prefix}-*");
-        actions.push(json!({"remove": {"index": everywhere, "alias": alias, "must_exist": false}}));
-        actions.extend(on.into_iter().map(|index| json!({"add": {"index": index, "alias": alias}})));
+    for (name, aliases) in &dated {
+        let in_week = first_day.as_deref().is_some_and(|first| date_of(prefix, name) >= Some(first));
+        for (suffix, wanted) in [("previous", previous == Some(*name)), ("weekly", in_week)] {
+            let alias = format!("{prefix}-{suffix}");
+            let there = aliases.get(&alias).is_some();
+            if there != wanted {
+                let verb = if wanted { "add" } else { "remove" };
+                actions.push(json!({verb: {"index": name, "alias": alias}}));
+            }
+        }
     }
     actions
 }
@@ -155,32 +156,51 @@ fn encoded(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::{alias_actions, date_of, encoded};
 
-    /// `alias: index index`, separated by `|`.
+    /// Indices as `name=alias,alias`; changes as `+alias name` and `-alias name`.
     #[track_caller]
-    fn check(prefix: &str, dated: &[&str], expected: &str) {
-        let mut shown: Vec<String> = Vec::new();
-        for action in alias_actions(prefix, dated) {
-            if let Some(remove) = action.get("remove") {
-                shown.push(format!("{}:", remove["alias"].as_str().unwrap()));
-            } else if let Some(last) = shown.last_mut() {
-                last.push_str(&format!(" {}", action["add"]["index"].as_str().unwrap()));
-            }
+    fn check(prefix: &str, indices: &[&str], expected: &[&str]) {
+        let mut found = serde_json::Map::new();
+        for index in indices {
+            let (name, aliases) = index.split_once('=').unwrap_or((index, ""));
+            let aliases: serde_json::Map<_, _> =
+                aliases.split(',').map(|alias| (alias.to_owned(), json!({}))).collect();
+            found.insert(name.to_owned(), json!({"aliases": aliases}));
         }
-        assert_eq!(shown.join("|"), expected);
+        let part = |action: &Value, key: &str| action[key].as_str().unwrap().to_owned();
+        let show = |action: &Value| {
+            let (sign, action) = action.get("add").map_or(("-", &action["remove"]), |add| ("+", add));
+            format!("{sign}{} {}", part(action, "alias"), part(action, "index"))
+        };
+        let got: Vec<String> = alias_actions(prefix, &found.into()).iter().map(show).collect();
+        assert_eq!(got, expected);
     }
 
     #[test]
     fn aliases_follow_the_newest_index() {
-        check("events", &[], "");
-        check("events", &["events-20240610"], "events-weekly: events-20240610");
+        check("events", &[], &[]);
+        check("events", &["events-20240610=events"], &["+events-weekly events-20240610"]);
         check(
             "events",
-            &["events-20240602", "events-20240603", "events-20240609", "events-20240610"],
-            "events-previous: events-20240609|events-weekly: events-20240603 events-20240609 events-20240610",
+            &[
+                "events-20240609=events,events-weekly",
+                "events-20240602=events,events-weekly",
+                "events-20240603=events,events-weekly,events-previous",
+                "events-20240610=events",
+                "events-other=events",
+            ],
+            &[
+                "-events-weekly events-20240602",
+                "-events-previous events-20240603",
+                "+events-previous events-20240609",
+                "+events-weekly events-20240610",
+            ],
         );
-        check("alerts", &["alerts-202405", "alerts-202406"], "alerts-previous: alerts-202405");
+        check("alerts", &["alerts-202405", "alerts-202406"], &["+alerts-previous alerts-202405"]);
+        check("alerts", &["alerts-202405=alerts-previous", "alerts-202406"], &[]);
     }
 
     #[test]
