@@ -20,28 +20,29 @@ fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if event.member_str("source") == Some("cloudtrail") {
         return Ok(Outcome::Unchanged);
     }
-    let Some(details) = details(event) else { return Ok(Outcome::Unchanged) };
-    let found = Found::among(details);
-    let mapped = found.record.is_some();
-    if !mapped && !found.nested && !found.bridged {
-        return Ok(Outcome::Unchanged);
-    }
-    if !mapped {
-        if found.bridged {
-            lift(event)?;
+    let Some(members) = details(event) else { return Ok(Outcome::Unchanged) };
+    let found = Found::among(members);
+    let said = match found.record.map(Said::by) {
+        Some(said) => {
+            // Here rather than in `lower_keys`, which then has nothing to do and wakes nobody.
+            event.lower_keys();
+            said
         }
-        // Key mapping has not seen the record's own names.
-        event.lower_keys();
-        map_inner(event)?;
-    }
-    describe(event)?;
-    event.set_member("source", "cloudtrail")?;
-    event.set_member("type", "cloudtrail")?;
-    for (key, default) in [("category", "cloudtrail"), ("severity", "INFO")] {
-        if event.member_str(key).is_none() {
-            event.set_member(key, default)?;
+        None if found.nested || found.bridged => {
+            // Key mapping has not seen the record's own names.
+            if found.bridged {
+                lift(event)?;
+            }
+            event.lower_keys();
+            map_inner(event)?;
+            match details(event).and_then(|members| Found::among(members).record) {
+                Some(record) => Said::by(record),
+                None => return Ok(Outcome::Changed),
+            }
         }
-    }
+        None => return Ok(Outcome::Unchanged),
+    };
+    said.write_to(event)?;
     Ok(Outcome::Changed)
 }
 
@@ -122,35 +123,59 @@ fn map_inner(event: &mut Event) -> Result<(), EditError> {
     Ok(())
 }
 
-/// The summary and the host, where the shipper gave none; the event's name with a
-/// capital, its first word, and whether that one only reads.
-fn describe(event: &mut Event) -> Result<(), EditError> {
-    let Some(record) = details(event).and_then(|details| Found::among(details).record) else { return Ok(()) };
-    let summary = format!("{} performed {} in {}", record.address, record.name, record.service);
-    let service = record.service.to_owned();
-    let (name, lowered) = capitalised(record.name);
-    if lowered {
-        event.set_in("details", "eventname", &name)?;
-    }
-    if let Some(verb) = verb(&name) {
-        event.set_in("details", "eventverb", verb)?;
-        event.set_in("details", "eventreadonly", matches!(verb, "Describe" | "Get" | "List"))?;
-    }
-    for (key, text) in [("summary", summary), ("hostname", service)] {
-        if event.member_str(key).is_none() {
-            event.set_member(key, &text)?;
-        }
-    }
-    Ok(())
+/// What a record says about itself.
+struct Said {
+    summary: String,
+    service: String,
+    /// The name with a capital, where it had none.
+    name: Option<String>,
+    /// Its first word, and whether that one only reads.
+    verb: Option<(String, bool)>,
 }
 
-/// The name with its first letter in upper case, and whether it was not before.
-fn capitalised(name: &str) -> (String, bool) {
+impl Said {
+    fn by(record: Record<'_>) -> Said {
+        let name = capitalised(record.name);
+        let verb = verb(name.as_deref().unwrap_or(record.name));
+        Said {
+            summary: [record.address, " performed ", record.name, " in ", record.service].concat(),
+            service: record.service.to_owned(),
+            verb: verb.map(|verb| (verb.to_owned(), matches!(verb, "Describe" | "Get" | "List"))),
+            name,
+        }
+    }
+
+    /// Summary, host, category and severity only where the shipper gave none.
+    fn write_to(&self, event: &mut Event) -> Result<(), EditError> {
+        if let Some(name) = &self.name {
+            event.set_in("details", "eventname", name)?;
+        }
+        if let Some((verb, read_only)) = &self.verb {
+            event.set_in("details", "eventverb", verb)?;
+            event.set_in("details", "eventreadonly", *read_only)?;
+        }
+        event.set_member("source", "cloudtrail")?;
+        event.set_member("type", "cloudtrail")?;
+        let defaults = [
+            ("summary", &*self.summary),
+            ("hostname", &*self.service),
+            ("category", "cloudtrail"),
+            ("severity", "INFO"),
+        ];
+        for (key, text) in defaults {
+            if event.member_str(key).is_none() {
+                event.set_member(key, text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name with its first letter in upper case; `None` when it is so already.
+fn capitalised(name: &str) -> Option<String> {
     let mut rest = name.chars();
-    let first = rest.next();
-    let lowered = first.is_some_and(char::is_lowercase);
-    let capital = first.into_iter().flat_map(char::to_uppercase);
-    (if lowered { capital.chain(rest).collect() } else { name.to_owned() }, lowered)
+    let first = rest.next().filter(|first| first.is_lowercase())?;
+    Some(first.to_uppercase().chain(rest).collect())
 }
 
 /// The leading word of `DescribeInstances`: a capital and what is none.
