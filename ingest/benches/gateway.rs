@@ -6,6 +6,13 @@
 //! the whole process less those of a sender that talks to an empty server,
 //! events per CPU second. Never: a pass without every event counted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at what it does not expect"
+)]
+
 #[path = "../tests/it/memory_log.rs"]
 mod memory_log;
 
@@ -26,7 +33,7 @@ const CONNECTIONS: usize = 8;
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
-    let requests = if short { 500 } else { 10_000 };
+    let requests = if short { 480 } else { 9_600 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let body = body();

@@ -5,6 +5,13 @@
 //! CPU second. The server's own CPU is measured alone and taken off. Never: a
 //! pass without every document done.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at what it does not expect"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -3,6 +3,8 @@
 //! In: the requests that the sink makes. Out: answers in OpenSearch's shape,
 //! or none. Never: more of OpenSearch than the sink needs.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "only tests have it")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

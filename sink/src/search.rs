@@ -112,17 +112,18 @@ impl Searcher {
 }
 
 fn events_query(query: &str, from: Option<Timestamp>, to: Option<Timestamp>) -> Value {
-    let mut bool_query = json!({"must": [{"query_string": {"query": query}}]});
-    if from.is_some() || to.is_some() {
-        let mut range = serde_json::Map::new();
-        range.extend(from.map(|from| ("gte".to_owned(), Value::from(from.to_string()))));
-        range.extend(to.map(|to| ("lte".to_owned(), Value::from(to.to_string()))));
-        bool_query["filter"] = json!([{"bool": {
-            "should": [{"range": {"utctimestamp": range}}, {"range": {"receivedtimestamp": range}}],
-            "minimum_should_match": 1,
-        }}]);
+    let words = json!([{"query_string": {"query": query}}]);
+    if from.is_none() && to.is_none() {
+        return json!({"bool": {"must": words}});
     }
-    json!({"bool": bool_query})
+    let mut range = serde_json::Map::new();
+    range.extend(from.map(|from| ("gte".to_owned(), Value::from(from.to_string()))));
+    range.extend(to.map(|to| ("lte".to_owned(), Value::from(to.to_string()))));
+    let within = json!([{"bool": {
+        "should": [{"range": {"utctimestamp": range}}, {"range": {"receivedtimestamp": range}}],
+        "minimum_should_match": 1,
+    }}]);
+    json!({"bool": {"must": words, "filter": within}})
 }
 
 fn read(reply: Value) -> Result<Found, String> {

@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use model::ids::EventId;
 use model::topic::Topic;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use stream::record::Position;
 
 use super::batch::{Became, Item, Problems};
@@ -41,24 +41,22 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response {
 
 /// What was taken in part.
 pub(super) fn partly(accepted: usize, problems: &Problems) -> Response {
-    let mut reply = json!({"accepted": accepted, "errors": listed(problems)});
-    note_unlisted(&mut reply, problems);
-    json(StatusCode::OK, &reply)
+    json(StatusCode::OK, &Value::Object(told(accepted, problems)))
 }
 
 /// What was not taken.
 pub(super) fn refused(refusal: &Refusal) -> Response {
-    let mut reply = json!({"error": refusal.to_string()});
+    let mut reply = Map::new();
     if let Refusal::Body(problems) = refusal {
-        reply["accepted"] = json!(0);
+        reply = told(0, problems);
         if let Some(first) = problems.listed.first() {
-            reply["byte"] = json!(first.byte);
-            reply["line"] = json!(first.line);
-            reply["reason"] = json!(first.reason.as_str());
+            reply.insert("byte".to_owned(), first.byte.into());
+            reply.insert("line".to_owned(), first.line.into());
+            reply.insert("reason".to_owned(), first.reason.as_str().into());
         }
-        reply["errors"] = listed(problems);
-        note_unlisted(&mut reply, problems);
     }
+    reply.insert("error".to_owned(), refusal.to_string().into());
+    let reply = Value::Object(reply);
     let mut response = json(refusal.status(), &reply);
     let headers = response.headers_mut();
     if let Some(seconds) = refusal.retry_after_s() {
@@ -125,19 +123,20 @@ pub(super) fn page(status: StatusCode, what: &str) -> Response {
     with_body(status, HTML, page)
 }
 
-fn listed(problems: &Problems) -> Value {
+/// How many were taken, and why others were not.
+fn told(accepted: usize, problems: &Problems) -> Map<String, Value> {
     let each = problems.listed.iter().map(|problem| {
         json!({
             "line": problem.line, "byte": problem.byte,
             "reason": problem.reason.as_str(), "detail": problem.detail,
         })
     });
-    each.collect()
-}
-
-fn note_unlisted(reply: &mut Value, problems: &Problems) {
-    let unlisted = problems.count - problems.listed.len();
+    let mut told = Map::new();
+    told.insert("accepted".to_owned(), accepted.into());
+    told.insert("errors".to_owned(), each.collect());
+    let unlisted = problems.count.saturating_sub(problems.listed.len());
     if unlisted > 0 {
-        reply["errors_not_listed"] = json!(unlisted);
+        told.insert("errors_not_listed".to_owned(), unlisted.into());
     }
+    told
 }
