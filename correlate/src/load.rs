@@ -286,6 +286,10 @@ mod tests {
         let found: Vec<String> =
             loaded.report.errors.iter().chain(&loaded.report.warnings).map(ToString::to_string).collect();
         assert_eq!(found, [""; 0]);
-        assert!(loaded.report.rules > 0);
+        let results = crate::rule_tests::run(&loaded);
+        assert!(results.len() >= loaded.set.correlations.len());
+        let failed: Vec<String> =
+            crate::rule_tests::findings(&results).iter().map(ToString::to_string).collect();
+        assert_eq!(failed, [""; 0]);
     }
 }

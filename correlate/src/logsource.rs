@@ -150,7 +150,7 @@ mod tests {
         sources.add(text, &mut findings);
         assert_eq!(sources.definitions.len(), 1);
         let texts: Vec<String> = findings.into_vec().iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["f:2:48: S004 \"log source\" has no key \"colour\""]);
+        assert_eq!(texts, ["f:2:43: S004 \"log source\" has no key \"colour\""]);
         let aws = LogSource { product: Some("aws".into()), ..LogSource::default() };
         assert_eq!(sources.sources_of(&aws), ["cloudtrail"]);
         assert!(sources.provides(&aws));

@@ -8,11 +8,17 @@ use crate::load::{Role, SourceFile, role_of};
 
 /// Path below `rules/`, and content.
 const FILES: &[(&str, &str)] = &[
+    ("cloud/cloudtrail_logging_disabled.yaml", include_str!("../../rules/cloud/cloudtrail_logging_disabled.yaml")),
     ("fields/cloudtrail.yaml", include_str!("../../rules/fields/cloudtrail.yaml")),
     ("fields/linux.yaml", include_str!("../../rules/fields/linux.yaml")),
     ("fields/windows.yaml", include_str!("../../rules/fields/windows.yaml")),
     ("fields/zeek.yaml", include_str!("../../rules/fields/zeek.yaml")),
+    ("linux/ssh_bruteforce.yaml", include_str!("../../rules/linux/ssh_bruteforce.yaml")),
+    ("linux/su_failures.yaml", include_str!("../../rules/linux/su_failures.yaml")),
+    ("linux/sudo_refused.yaml", include_str!("../../rules/linux/sudo_refused.yaml")),
     ("logsources.yaml", include_str!("../../rules/logsources.yaml")),
+    ("network/suricata_high_severity.yaml", include_str!("../../rules/network/suricata_high_severity.yaml")),
+    ("network/zeek_scan.yaml", include_str!("../../rules/network/zeek_scan.yaml")),
 ];
 
 /// The shipped files of some roles, in order of their names.

@@ -28,12 +28,8 @@ pub(crate) struct Naive<'n> {
 }
 
 impl Naive<'_> {
-    /// Whether a rule of this log source holds.
-    pub(crate) fn holds(&self, logsource: &LogSource, expr: &Expr, event: &Event) -> bool {
-        self.routed(logsource, event) && self.expr(logsource, expr, event)
-    }
-
-    fn routed(&self, logsource: &LogSource, event: &Event) -> bool {
+    /// What an event is: `product aws`, `service cloudtrail` and so on.
+    pub(crate) fn labels(&self, event: &Event) -> Vec<String> {
         let mut has = vec!["product mozdef".to_owned()];
         for definition in &self.sources.definitions {
             let own = LogSource { product: definition.products.first().cloned(), ..LogSource::default() };
@@ -43,12 +39,18 @@ impl Naive<'_> {
                 has.extend(definition.categories.iter().map(|n| format!("category {n}")));
             }
         }
+        has
+    }
+
+    /// Whether a rule of this log source holds for an event with these labels.
+    pub(crate) fn holds(&self, logsource: &LogSource, expr: &Expr, event: &Event, labels: &[String]) -> bool {
         let asks = |kind: &str, name: &Option<String>| {
-            name.as_ref().is_none_or(|n| has.contains(&format!("{kind} {n}")))
+            name.as_ref().is_none_or(|n| labels.contains(&format!("{kind} {n}")))
         };
         asks("product", &logsource.product)
             && asks("service", &logsource.service)
             && asks("category", &logsource.category)
+            && self.expr(logsource, expr, event)
     }
 
     fn expr(&self, logsource: &LogSource, expr: &Expr, event: &Event) -> bool {

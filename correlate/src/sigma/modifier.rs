@@ -232,8 +232,14 @@ impl Item<'_> {
         if let Kind::Plain(plain) = &value.kind {
             warn_plain(plain, value.place, findings);
         }
-        if self.has(Modifier::Expand) && self.placeholder(text, value.place, findings) {
-            return None;
+        let plain;
+        let mut text = text;
+        if self.has(Modifier::Expand) {
+            if self.placeholder(text, value.place, findings) {
+                return None;
+            }
+            plain = text.replace("\\%", "%");
+            text = &plain;
         }
         for m in &self.chain {
             match m {
@@ -626,7 +632,7 @@ mod tests {
     fn encodings() {
         check("A|base64: foobar", " 1:A text 8:Zm9vYmFy");
         check("A|base64offset|contains: foobar", " 1:A text 10:*Zm9vYmFy* 9:*Zvb2Jhc* 9:*mb29iYX*");
-        check("A|wide|base64offset|contains: ab", " 1:A text 7:*YQBiA* 8:*EAYgA* 8:*hAGIA*");
+        check("A|wide|base64offset|contains: ab", " 1:A text 7:*YQBiA* 6:*EAYg* 7:*hAGIA*");
         check("A|utf16|base64: c", " 1:A text 8://5jAA==");
         check("A|utf16be|base64: c", " 1:A text 4:AGM=");
         check(
@@ -683,7 +689,7 @@ mod tests {
             "A|expand: '%servers%'",
             "[S015 the placeholder %servers% has no values: the rule is not loaded]",
         );
-        check("A|expand: '100\\%'", " 1:A text 5:100\\\\%");
+        check("A|expand: '100\\%'", " 1:A text 4:100%");
         check(
             "A|re: '(?=x)'",
             "[S012 \"A|re\": look-ahead is not supported: it is not linear in time; use a second condition]",
