@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
         mozdef alerts --follow            watch alerts as they are raised\n\n\
         Configuration: --config, $MOZDEF_CONFIG, ./mozdef.yaml, /etc/mozdef/mozdef.yaml, else defaults."
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Configuration file (YAML).
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run every stage in this process, with the local log and the embedded index.
     Up(Up),
     /// Start on a fresh folder, play sample attacks and show what happens.
@@ -58,7 +58,7 @@ pub enum Command {
 
 /// Options of `mozdef up`.
 #[derive(Debug, Args)]
-pub struct Up {
+pub(crate) struct Up {
     /// Data folder; overrides `log.data`.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub struct Up {
 
 /// Options of `mozdef demo`.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Data folder; a temporary one by default. Must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub struct Demo {
 
 /// How the lines of a file are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// JSON objects: one a line, one after another, or in an array.
     Json,
     /// Syslog lines (RFC 3164, RFC 5424, or without a priority).
@@ -91,7 +91,7 @@ pub enum Format {
 
 /// Options of `mozdef send`.
 #[derive(Debug, Args)]
-pub struct Send {
+pub(crate) struct Send {
     /// Files to send; `-` is standard input; `.gz` and `.zst` are decompressed.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -114,7 +114,7 @@ pub struct Send {
 
 /// Options of `mozdef search`.
 #[derive(Debug, Args)]
-pub struct Search {
+pub(crate) struct Search {
     /// Lucene query, such as `details.username:root AND failed`; `*` finds everything.
     pub query: String,
     /// Not before: ISO time, or as far back as `15m`, `2h`, `7d`.
@@ -136,7 +136,7 @@ pub struct Search {
 
 /// Options of `mozdef alerts`.
 #[derive(Debug, Args)]
-pub struct Alerts {
+pub(crate) struct Alerts {
     /// Go on showing alerts as they are raised or revised.
     #[arg(long)]
     pub follow: bool,
@@ -153,7 +153,7 @@ pub struct Alerts {
 
 /// `mozdef dlq`.
 #[derive(Debug, Subcommand)]
-pub enum Dlq {
+pub(crate) enum Dlq {
     /// List the newest dead letters.
     List {
         /// Most letters to show.
@@ -181,7 +181,7 @@ pub enum Dlq {
 
 /// Options of `mozdef normalize`.
 #[derive(Debug, Args)]
-pub struct Normalize {
+pub(crate) struct Normalize {
     /// How lines are read; JSON is one object a line.
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     pub format: Format,
@@ -198,7 +198,7 @@ pub struct Normalize {
 
 /// `mozdef rules`.
 #[derive(Debug, Subcommand)]
-pub enum Rules {
+pub(crate) enum Rules {
     /// Read rule files and report every mistake with its place.
     Check {
         /// Files or folders; the shipped rules when none is given.
@@ -224,7 +224,7 @@ pub enum Rules {
 
 /// `mozdef config`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Read the configuration and report every mistake with its line.
     Check {
         /// The file; by default the one that the other commands would use.

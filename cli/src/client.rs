@@ -10,13 +10,13 @@ use model::config::Config;
 use serde_json::Value;
 
 /// Talks to one admin address.
-pub struct AdminClient {
+pub(crate) struct AdminClient {
     http: reqwest::Client,
     base: String,
 }
 
 /// An HTTP client with the timeouts that all commands use.
-pub fn http() -> anyhow::Result<reqwest::Client> {
+pub(crate) fn http() -> anyhow::Result<reqwest::Client> {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_secs(60))
@@ -27,13 +27,13 @@ pub fn http() -> anyhow::Result<reqwest::Client> {
 
 impl AdminClient {
     /// For an explicit address, else that of the configuration.
-    pub fn new(explicit: Option<String>, config: &Config) -> anyhow::Result<AdminClient> {
+    pub(crate) fn new(explicit: Option<String>, config: &Config) -> anyhow::Result<AdminClient> {
         let base = explicit.unwrap_or_else(|| format!("http://{}", config.admin.listen));
         Ok(AdminClient { http: http()?, base: base.trim_end_matches('/').to_owned() })
     }
 
     /// Asks one question.
-    pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Value> {
+    pub(crate) async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Value> {
         let mut url = url::Url::parse(&format!("{}{path}", self.base))
             .with_context(|| format!("{} is no address such as http://127.0.0.1:9600", self.base))?;
         url.query_pairs_mut().extend_pairs(parameters);

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use model::config::Config;
 
 /// A configuration and where it came from.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The file; `None` for defaults.
     pub file: Option<PathBuf>,
     /// Its content.
@@ -17,7 +17,7 @@ pub struct Loaded {
 }
 
 /// The file that would be read: one named explicitly must exist.
-pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
+pub(crate) fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = explicit {
         return Some(path.to_owned());
     }
@@ -31,7 +31,7 @@ pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// Every mistake in a file, as `line:column: message` lines; empty when it is right.
-pub fn mistakes(file: &Path) -> anyhow::Result<Vec<model::config::ConfigError>> {
+pub(crate) fn mistakes(file: &Path) -> anyhow::Result<Vec<model::config::ConfigError>> {
     let text = read(file)?;
     Ok(match Config::from_yaml(&text) {
         Ok(config) => config.check(),
@@ -40,7 +40,7 @@ pub fn mistakes(file: &Path) -> anyhow::Result<Vec<model::config::ConfigError>> 
 }
 
 /// Reads and checks the configuration.
-pub fn load(explicit: Option<&Path>) -> anyhow::Result<Loaded> {
+pub(crate) fn load(explicit: Option<&Path>) -> anyhow::Result<Loaded> {
     let Some(file) = find(explicit) else {
         return Ok(Loaded { file: None, config: Config::default() });
     };

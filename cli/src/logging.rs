@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging; later calls change nothing.
-pub fn start(default: &str, json: bool) {
+pub(crate) fn start(default: &str, json: bool) {
     let filter = std::env::var("MOZDEF_LOG").ok().and_then(|text| EnvFilter::try_new(text).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("{default},tantivy=warn")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -9,13 +9,13 @@ use comfy_table::{ContentArrangement, Table, presets};
 use owo_colors::OwoColorize;
 
 /// `1 mistake`, `2 mistakes`.
-pub fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
 
 /// Prints a line; ends the process quietly when the reader has gone (`mozdef search … | head`).
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
@@ -23,12 +23,12 @@ pub fn line(text: &str) {
 }
 
 /// Prints a value as JSON on one line.
-pub fn json(value: &serde_json::Value) {
+pub(crate) fn json(value: &serde_json::Value) {
     line(&value.to_string());
 }
 
 /// A table with a head; fits the terminal.
-pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
     if !std::io::stdout().is_terminal() {
@@ -41,7 +41,7 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// Log data on a terminal: control characters (and so escape sequences) become visible dots, length is bounded.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 400;
     let mut out: String = text.chars().take(CHARACTERS_MAX).map(|c| if c.is_control() { '·' } else { c }).collect();
     if text.chars().nth(CHARACTERS_MAX).is_some() {
@@ -51,7 +51,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// A severity in its colour.
-pub fn severity(word: &str) -> String {
+pub(crate) fn severity(word: &str) -> String {
     let word = printable(word);
     match word.as_str() {
         _ if !colours() => word,
@@ -63,7 +63,7 @@ pub fn severity(word: &str) -> String {
 }
 
 /// Text made prominent.
-pub fn strong(text: &str) -> String {
+pub(crate) fn strong(text: &str) -> String {
     if colours() { text.bold().to_string() } else { text.to_owned() }
 }
 

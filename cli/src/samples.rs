@@ -31,7 +31,7 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Shifts every time in `text`; text without times is returned as it is.
-pub fn move_to_now(text: &str, now: Timestamp) -> String {
+pub(crate) fn move_to_now(text: &str, now: Timestamp) -> String {
     let (year, _, _) = now.civil_date();
     let isos = ISO.find_iter(text).filter_map(|found| Timestamp::parse_rfc3339(found.as_str()));
     let bsds = BSD.captures_iter(text).filter_map(|found| bsd_time(&found, year));

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Admin, Readiness};
 
 /// A running MozDef.
-pub struct Running {
+pub(crate) struct Running {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
     /// Where the index answers.
@@ -75,7 +75,7 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Starts everything; when it returns, events are taken.
-pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+pub(crate) async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let data = config.log.data.clone();
     let listeners = Listeners::bind(config).await?;
     let log = open_log(config, &clock).await?;
@@ -111,7 +111,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
 impl Running {
     /// Runs until `stop` is over or a stage breaks; then drains.
-    pub async fn wait(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub(crate) async fn wait(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut result = tokio::select! {
             () = stop => Ok(()),
             Some(ended) = self.stages.join_next() => Err(broken(ended)),

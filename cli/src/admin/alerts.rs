@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// The newest alerts, newest first.
-pub async fn list(
+pub(crate) async fn list(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
@@ -39,7 +39,7 @@ pub async fn list(
 }
 
 /// Revisions after `after` (a cursor, `end` or `start`), waiting up to 25 s for the first.
-pub async fn next(
+pub(crate) async fn next(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {

@@ -21,7 +21,7 @@ const FETCH: FetchLimits = FetchLimits { records_max: 500, bytes_max: 8 << 20 };
 const SIZE_MAX: u64 = 10_000;
 
 /// The newest letters of all partitions, newest first.
-pub async fn list(
+pub(crate) async fn list(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
@@ -48,7 +48,7 @@ pub async fn list(
 }
 
 /// One letter with its headers and original bytes.
-pub async fn show(
+pub(crate) async fn show(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {

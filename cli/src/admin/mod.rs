@@ -24,7 +24,7 @@ use stream::log::SharedLog;
 use tokio::net::TcpListener;
 
 /// What the handlers share.
-pub struct Admin {
+pub(crate) struct Admin {
     /// The log, for dead letters and alerts.
     pub log: SharedLog,
     /// The index, for events and alerts.
@@ -39,25 +39,25 @@ pub struct Admin {
 
 /// Whether the process can do its work, and what it waits for.
 #[derive(Debug, Default)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     ready: AtomicBool,
 }
 
 impl Readiness {
     /// Says that every stage runs, or no longer does.
-    pub fn set(&self, ready: bool) {
+    pub(crate) fn set(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
         metrics().ready.set(if ready { 1.0 } else { 0.0 });
     }
 
     /// Whether every stage runs.
-    pub fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
 }
 
 /// Serves until `ended`.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     admin: Arc<Admin>,
     ended: impl Future<Output = ()> + Send + 'static,
@@ -78,7 +78,7 @@ pub async fn serve(
 }
 
 /// An answer that names what went wrong.
-pub struct Failure(StatusCode, String);
+pub(crate) struct Failure(StatusCode, String);
 
 impl Failure {
     fn bad(message: impl Into<String>) -> Failure {
@@ -127,7 +127,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 /// `{stage: {in, out, dropped, dead}}`.
-pub fn stages() -> Value {
+pub(crate) fn stages() -> Value {
     let rows = Stage::ALL.into_iter().map(|stage| {
         let (taken, out, dropped, dead) = metrics().totals(stage);
         (stage.as_str().to_owned(), json!({"in": taken, "out": out, "dropped": dropped, "dead": dead}))

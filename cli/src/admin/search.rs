@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Admin, Failure, answer};
 
 /// Finds events, newest first.
-pub async fn search(
+pub(crate) async fn search(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {

@@ -12,7 +12,7 @@ use crate::configuration::Loaded;
 use crate::output;
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, options: Alerts) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, options: Alerts) -> anyhow::Result<ExitCode> {
     let client = AdminClient::new(options.admin.clone(), &loaded.config)?;
     if options.follow { follow(&client, options.json).await } else { list(&client, &options).await }
 }
@@ -52,7 +52,7 @@ async fn follow(client: &AdminClient, as_json: bool) -> anyhow::Result<ExitCode>
 }
 
 /// An alert on one line.
-pub fn headline(alert: &Value) -> String {
+pub(crate) fn headline(alert: &Value) -> String {
     let text = |key: &str| alert.get(key).and_then(Value::as_str).unwrap_or("-");
     let revision = alert.get("revision").and_then(Value::as_u64).unwrap_or(1);
     let closed = alert.get("closed").and_then(Value::as_bool).unwrap_or(false);

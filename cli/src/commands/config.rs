@@ -12,7 +12,7 @@ use crate::arguments::ConfigCommand;
 use crate::{configuration, output};
 
 /// Runs the command.
-pub fn run(config_file: Option<&Path>, command: ConfigCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config_file: Option<&Path>, command: ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check { file, json } => check(file.as_deref().or(config_file), json),
         ConfigCommand::Schema => {

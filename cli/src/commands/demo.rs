@@ -51,7 +51,7 @@ const EXPECTED_ALERTS: [(&str, &str); 4] = [
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, options: Demo) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, options: Demo) -> anyhow::Result<ExitCode> {
     logging::start("warn", false);
     let (mut config, folder) = fresh(loaded.config, options.data.clone())?;
     // The demo's addresses are free ones where the usual are taken, so that it never fails for that.

@@ -12,7 +12,7 @@ use crate::configuration::Loaded;
 use crate::output;
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, command: Dlq) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, command: Dlq) -> anyhow::Result<ExitCode> {
     match command {
         Dlq::List { size, json, admin } => {
             let client = AdminClient::new(admin, &loaded.config)?;

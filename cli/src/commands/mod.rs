@@ -1,11 +1,11 @@
 //! One file a subcommand.
 
-pub mod alerts;
-pub mod config;
-pub mod demo;
-pub mod dlq;
-pub mod normalize;
-pub mod rules;
-pub mod search;
-pub mod send;
-pub mod up;
+pub(crate) mod alerts;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod dlq;
+pub(crate) mod normalize;
+pub(crate) mod rules;
+pub(crate) mod search;
+pub(crate) mod send;
+pub(crate) mod up;

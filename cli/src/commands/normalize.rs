@@ -16,7 +16,7 @@ use crate::arguments::{Format, Normalize};
 use crate::configuration;
 
 /// Runs the command.
-pub fn run(config_file: Option<&Path>, options: Normalize) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config_file: Option<&Path>, options: Normalize) -> anyhow::Result<ExitCode> {
     let mut config = configuration::load(config_file)?.config.normalize;
     if let Some(hostname) = options.hostname {
         config.hostname = hostname;

@@ -21,7 +21,7 @@ use crate::arguments::Rules;
 use crate::{configuration, output};
 
 /// Runs the command.
-pub fn run(config_file: Option<&Path>, command: Rules) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config_file: Option<&Path>, command: Rules) -> anyhow::Result<ExitCode> {
     let config = configuration::load(config_file)?.config;
     match command {
         Rules::Check { paths, json } => Ok(check(&load(paths, &config), json)),

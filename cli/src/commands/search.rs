@@ -12,7 +12,7 @@ use crate::configuration::Loaded;
 use crate::output;
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, options: Search) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, options: Search) -> anyhow::Result<ExitCode> {
     let client = AdminClient::new(options.admin, &loaded.config)?;
     let size = options.size.to_string();
     let mut parameters = vec![("query", options.query.as_str()), ("size", size.as_str())];

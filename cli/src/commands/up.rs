@@ -10,7 +10,7 @@ use crate::configuration::Loaded;
 use crate::{logging, output, up};
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, options: Up) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, options: Up) -> anyhow::Result<ExitCode> {
     logging::start("info", options.log_json);
     let mut config = loaded.config;
     if let Some(data) = options.data {

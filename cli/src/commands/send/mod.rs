@@ -22,15 +22,15 @@ use crate::arguments::Send;
 use crate::configuration::Loaded;
 use crate::output;
 
-pub use post::{Posted, Poster};
-pub use read::{Batch, Kind};
+pub(crate) use post::{Posted, Poster};
+pub(crate) use read::{Batch, Kind};
 
 /// Requests under way at once.
 const IN_FLIGHT_MAX: usize = 4;
 
 /// What became of all files.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Events or lines sent.
     pub sent: u64,
     /// Of them, in the log.
@@ -42,7 +42,7 @@ pub struct Summary {
 }
 
 /// Runs the command.
-pub async fn run(loaded: Loaded, options: Send) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(loaded: Loaded, options: Send) -> anyhow::Result<ExitCode> {
     let to = options.to.clone().unwrap_or_else(|| format!("http://{}", loaded.config.ingest.http.listen));
     let poster = Arc::new(Poster::new(&to, options.backfill)?);
     let bar = progress_bar();

@@ -19,7 +19,7 @@ use super::read::{Batch, Kind};
 const ATTEMPTS_MAX: u32 = 30;
 
 /// Sends batches to one gateway.
-pub struct Poster {
+pub(crate) struct Poster {
     http: reqwest::Client,
     url: url::Url,
     token: Option<String>,
@@ -30,7 +30,7 @@ pub struct Poster {
 
 /// What the gateway said of a batch.
 #[derive(Debug, Default)]
-pub struct Posted {
+pub(crate) struct Posted {
     /// Events that are in the log.
     pub accepted: u64,
     /// (line of the batch from 1, reason) of those that are not.
@@ -39,7 +39,7 @@ pub struct Posted {
 
 impl Poster {
     /// For a gateway's address; a path other than `/` is used as it is. A token comes from `$MOZDEF_TOKEN`.
-    pub fn new(to: &str, backfill: bool) -> anyhow::Result<Poster> {
+    pub(crate) fn new(to: &str, backfill: bool) -> anyhow::Result<Poster> {
         let mut url = url::Url::parse(to).with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("cannot send to {to}: only http and https addresses are known");
@@ -59,7 +59,7 @@ impl Poster {
     }
 
     /// Posts until the gateway takes or refuses the batch.
-    pub async fn post(&self, batch: &Batch) -> anyhow::Result<Posted> {
+    pub(crate) async fn post(&self, batch: &Batch) -> anyhow::Result<Posted> {
         let key = format!("{}-{}", self.run, self.batches.fetch_add(1, Ordering::Relaxed));
         let mut wait = Duration::from_millis(200);
         let mut last = String::new();

@@ -29,7 +29,7 @@ const LINE_MAX: u64 = 15 << 20;
 
 /// What a batch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// JSON values.
     Json,
     /// Syslog lines.
@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// What one request carries.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// What it holds.
     pub kind: Kind,
     /// Lines, each ended by a line feed.
@@ -54,7 +54,7 @@ pub struct Batch {
 }
 
 /// What to read, and how.
-pub struct Settings {
+pub(crate) struct Settings {
     /// Files; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// How lines are read.
@@ -64,12 +64,12 @@ pub struct Settings {
 }
 
 /// Size of all files on disk.
-pub fn total_bytes(files: &[PathBuf]) -> u64 {
+pub(crate) fn total_bytes(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|data| data.len()).sum()
 }
 
 /// Reads every file and hands batches on; ends early when `take` says false.
-pub fn read_all(settings: &Settings, take: &dyn Fn(Batch) -> bool) -> anyhow::Result<()> {
+pub(crate) fn read_all(settings: &Settings, take: &dyn Fn(Batch) -> bool) -> anyhow::Result<()> {
     let read = Arc::new(AtomicU64::new(0));
     for file in &settings.files {
         let mut input = BufReader::with_capacity(1 << 18, open(file, &read)?);
