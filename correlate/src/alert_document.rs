@@ -170,7 +170,7 @@ pub fn record(id: AlertId, alert: &Alert) -> Result<NewRecord, serde_json::Error
 /// The original's rule: what is said, else not for low severities unless there is a channel.
 fn notify(info: &RuleInfo) -> bool {
     let has_channel = info.channel.as_deref().is_some_and(|channel| !channel.is_empty());
-    info.notify.unwrap_or_else(|| has_channel || !matches!(info.severity.as_str(), "NOTICE" | "INFO"))
+    info.notify.unwrap_or(has_channel || !matches!(info.severity.as_str(), "NOTICE" | "INFO"))
 }
 
 /// The index that the sink put the event into.

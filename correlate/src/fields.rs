@@ -14,7 +14,9 @@
 //! has it; as itself; in `details` (exact, first key in lower case, all in
 //! lower case); under the prefixes. Dots part keys, or belong to one key.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 
@@ -54,8 +56,11 @@ impl FieldMaps {
             }
         }
         // Stable: the most specific first, and of equals the latest file first.
-        let mut maps: Vec<(usize, FieldMap)> = std::mem::take(&mut self.maps).into_iter().enumerate().collect();
-        maps.sort_by_key(|(order, map)| (std::cmp::Reverse(specificity(&map.logsource)), std::cmp::Reverse(*order)));
+        let mut maps: Vec<(usize, FieldMap)> =
+            std::mem::take(&mut self.maps).into_iter().enumerate().collect();
+        maps.sort_by_key(|(order, map)| {
+            (std::cmp::Reverse(specificity(&map.logsource)), std::cmp::Reverse(*order))
+        });
         self.maps = maps.into_iter().map(|(_, map)| map).collect();
     }
 
@@ -75,7 +80,9 @@ impl FieldMaps {
             if let (Some(first), Some(folded)) = (first_lower.first_mut(), lower.first()) {
                 first.clone_from(folded);
             }
-            paths.extend([plain.clone(), first_lower, lower.clone()].into_iter().map(|k| below(&details(), k)));
+            paths.extend(
+                [plain.clone(), first_lower, lower.clone()].into_iter().map(|k| below(&details(), k)),
+            );
             if plain.len() > 1 {
                 // Keys that hold their dots, as flat shippers write them.
                 paths.push(vec![field.to_owned()]);
@@ -91,6 +98,69 @@ impl FieldMaps {
         paths.retain(|p| seen.insert(p.clone()));
         paths
     }
+}
+
+/// Lists of paths, each once, by position. Thousands of rules name the same few hundred fields.
+#[derive(Debug)]
+pub(crate) struct PathLists<'m> {
+    maps: &'m FieldMaps,
+    inner: RefCell<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    of_field: HashMap<LogSource, HashMap<String, u32, FixedState>, FixedState>,
+    of_list: HashMap<Rc<Vec<Keys>>, u32, FixedState>,
+    lists: Vec<(Rc<Vec<Keys>>, blake3::Hash)>,
+}
+
+impl<'m> PathLists<'m> {
+    pub(crate) fn new(maps: &'m FieldMaps) -> PathLists<'m> {
+        PathLists { maps, inner: RefCell::default() }
+    }
+
+    /// The position of the list of a field.
+    pub(crate) fn position(&self, logsource: &LogSource, field: &str) -> u32 {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        if let Some(known) = inner.of_field.get(logsource).and_then(|of| of.get(field)) {
+            return *known;
+        }
+        let list = Rc::new(self.maps.paths(logsource, field));
+        let next = u32::try_from(inner.lists.len()).unwrap_or(u32::MAX);
+        let position = *inner.of_list.entry(Rc::clone(&list)).or_insert(next);
+        if position == next {
+            let digest = digest(&list);
+            inner.lists.push((list, digest));
+        }
+        inner.of_field.entry(logsource.clone()).or_default().insert(field.to_owned(), position);
+        position
+    }
+
+    /// The list at a position.
+    pub(crate) fn list(&self, position: u32) -> Rc<Vec<Keys>> {
+        let inner = self.inner.borrow();
+        inner.lists.get(position as usize).map(|(list, _)| Rc::clone(list)).unwrap_or_default()
+    }
+
+    /// The digest of the list of a field.
+    pub(crate) fn digest(&self, logsource: &LogSource, field: &str) -> Option<blake3::Hash> {
+        let position = self.position(logsource, field);
+        self.inner.borrow().lists.get(position as usize).map(|(_, digest)| *digest)
+    }
+}
+
+/// Over lengths and keys.
+fn digest(list: &[Keys]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for path in list {
+        hasher.update(&(path.len() as u64).to_be_bytes());
+        for key in path {
+            hasher.update(&(key.len() as u64).to_be_bytes());
+            hasher.update(key.as_bytes());
+        }
+    }
+    hasher.finalize()
 }
 
 fn details() -> Keys {
@@ -112,7 +182,9 @@ fn specificity(logsource: &LogSource) -> usize {
 /// Whether each part that the map names is the rule's.
 fn applies(map: &LogSource, rule: &LogSource) -> bool {
     let fits = |map: &Option<String>, rule: &Option<String>| map.is_none() || map == rule;
-    fits(&map.category, &rule.category) && fits(&map.product, &rule.product) && fits(&map.service, &rule.service)
+    fits(&map.category, &rule.category)
+        && fits(&map.product, &rule.product)
+        && fits(&map.service, &rule.service)
 }
 
 fn map(node: &Node, findings: &mut Findings) -> Option<FieldMap> {
@@ -125,7 +197,11 @@ fn map(node: &Node, findings: &mut Findings) -> Option<FieldMap> {
     let mut fields: HashMap<String, Vec<Keys>, FixedState> = HashMap::default();
     if let Some(block) = node.get("fields") {
         let Some(entries) = block.entries() else {
-            findings.add(block.place, Code::WrongType, format!("\"fields\" is a map, not {}", block.describe()));
+            findings.add(
+                block.place,
+                Code::WrongType,
+                format!("\"fields\" is a map, not {}", block.describe()),
+            );
             return None;
         };
         for entry in entries {
@@ -155,11 +231,8 @@ mod tests {
         let mut maps = FieldMaps::default();
         maps.add(MAPS, &mut findings);
         assert_eq!(findings.into_vec(), []);
-        let logsource = LogSource {
-            product: Some(product.into()),
-            category: category.map(Into::into),
-            service: None,
-        };
+        let logsource =
+            LogSource { product: Some(product.into()), category: category.map(Into::into), service: None };
         let paths: Vec<String> = maps.paths(&logsource, field).iter().map(|p| p.join("/")).collect();
         assert_eq!(paths.join(" "), expected);
     }

@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use crate::fields::FieldMaps;
+use crate::fields::PathLists;
 use crate::logsource::{Definition, LogSources};
 use crate::rule::{Correlation, Detection, GroupField, RuleInfo};
-use crate::ruleset::{Aliased, feed_paths};
+use crate::ruleset::Aliased;
 use crate::sigma::ast::{Check, Expr};
 use crate::sigma::correlation::CorrelationPart;
 use crate::sigma::document::LogSource;
@@ -42,18 +42,20 @@ impl Digest {
 }
 
 /// The generation of a detection: its tests, where its fields are looked for, and what its log source is.
-pub(crate) fn of_detection(logsource: &LogSource, expr: &Expr, sources: &LogSources, fields: &FieldMaps) -> String {
+pub(crate) fn of_detection(
+    logsource: &LogSource,
+    expr: &Expr,
+    sources: &LogSources,
+    paths: &PathLists<'_>,
+) -> String {
     let mut digest = Digest::new("detection");
     for part in [&logsource.product, &logsource.service, &logsource.category] {
         digest.list(part.as_deref());
     }
     for definition in sources.definitions.iter().filter(|d| concerns(d, logsource)) {
-        feed_expr(&mut digest, &definition.when, &LogSource {
-            product: definition.products.first().cloned(),
-            ..LogSource::default()
-        }, fields);
+        feed_expr(&mut digest, &definition.when, &definition.own_logsource(), paths);
     }
-    feed_expr(&mut digest, expr, logsource, fields);
+    feed_expr(&mut digest, expr, logsource, paths);
     digest.finish()
 }
 
@@ -65,7 +67,7 @@ fn concerns(definition: &Definition, logsource: &LogSource) -> bool {
         || has(&logsource.category, &definition.categories)
 }
 
-fn feed_expr(digest: &mut Digest, expr: &Expr, logsource: &LogSource, fields: &FieldMaps) {
+fn feed_expr(digest: &mut Digest, expr: &Expr, logsource: &LogSource, paths: &PathLists<'_>) {
     let mut canonical = String::new();
     expr.write_canonical(&mut canonical);
     digest.text(&canonical);
@@ -83,7 +85,7 @@ fn feed_expr(digest: &mut Digest, expr: &Expr, logsource: &LogSource, fields: &F
         }
     });
     for name in names {
-        feed_paths(digest, &fields.paths(logsource, name));
+        digest.list(paths.digest(logsource, name).map(|d| d.to_hex().to_string()).as_deref());
     }
 }
 

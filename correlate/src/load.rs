@@ -121,7 +121,8 @@ pub fn files(files: &[SourceFile], mut findings: Vec<Finding>) -> Loaded {
         }
         findings.extend(found.into_vec());
     }
-    let tests: Vec<RuleTests> = documents.iter().filter(|d| !d.mozdef.tests.is_empty()).map(tests_of).collect();
+    let tests: Vec<RuleTests> =
+        documents.iter().filter(|d| !d.mozdef.tests.is_empty()).map(tests_of).collect();
     let set = RuleSet::compile(documents, &sources, &fields, &mut findings);
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(Finding::is_error);
     let loaded: HashSet<&str> = infos(&set).collect();
@@ -255,7 +256,9 @@ mod tests {
     fn a_broken_file_leaves_the_others_in() {
         let folder = tempfile::tempdir().unwrap();
         let rule = |id: &str| {
-            format!("title: t\nid: {id}\nlogsource: {{product: mozdef}}\ndetection:\n  a:\n    summary: x\n  condition: a\n")
+            format!(
+                "title: t\nid: {id}\nlogsource: {{product: mozdef}}\ndetection:\n  a:\n    summary: x\n  condition: a\n"
+            )
         };
         fs::write(folder.path().join("good.yml"), rule("1")).unwrap();
         fs::write(folder.path().join("broken.yml"), "title: [").unwrap();
@@ -269,9 +272,15 @@ mod tests {
             loaded.report.errors.iter().map(|f| f.to_string().replace(&base, "").replace("/", "")).collect();
         assert_eq!((loaded.report.files, loaded.report.rules), (3, 2), "{errors:?}");
         assert_eq!(errors.len(), 3, "{errors:?}");
-        assert!(errors[0].starts_with("latin.yml:1:1: S001 cannot be read: not UTF-8 at byte 7"), "{errors:?}");
+        assert!(
+            errors[0].starts_with("latin.yml:1:1: S001 cannot be read: not UTF-8 at byte 7"),
+            "{errors:?}"
+        );
         assert!(errors[1].starts_with("broken.yml:1:8: S002"), "{errors:?}");
-        assert!(errors[2].contains("good.yml:1:1: S024 the id or name \"1\" is taken by deeptwo.yaml"), "{errors:?}");
+        assert!(
+            errors[2].contains("good.yml:1:1: S024 the id or name \"1\" is taken by deeptwo.yaml"),
+            "{errors:?}"
+        );
     }
 
     #[test]

@@ -41,6 +41,13 @@ pub struct Definition {
     pub sources: Vec<String>,
 }
 
+impl Definition {
+    /// The log source by whose field map the fields of `when` are found: that of the first product.
+    pub(crate) fn own_logsource(&self) -> LogSource {
+        LogSource { product: self.products.first().cloned(), ..LogSource::default() }
+    }
+}
+
 /// All definitions. An event has what all that hold give to it.
 #[derive(Clone, Debug, Default)]
 pub struct LogSources {
@@ -73,7 +80,8 @@ impl LogSources {
         if logsource.product.as_deref() == Some(EVERY_EVENT) && logsource.service.is_none() {
             return Vec::new();
         }
-        let fits = |wanted: &Option<String>, given: &[String]| wanted.as_ref().is_none_or(|w| given.contains(w));
+        let fits =
+            |wanted: &Option<String>, given: &[String]| wanted.as_ref().is_none_or(|w| given.contains(w));
         let mut sources: Vec<String> = self
             .definitions
             .iter()
@@ -92,7 +100,9 @@ impl LogSources {
     /// Whether some definition gives what a rule asks for.
     pub fn provides(&self, logsource: &LogSource) -> bool {
         let given = |wanted: &Option<String>, of: fn(&Definition) -> &Vec<String>| {
-            wanted.as_ref().is_none_or(|w| w == EVERY_EVENT || self.definitions.iter().any(|d| of(d).contains(w)))
+            wanted
+                .as_ref()
+                .is_none_or(|w| w == EVERY_EVENT || self.definitions.iter().any(|d| of(d).contains(w)))
         };
         given(&logsource.product, |d| &d.products)
             && given(&logsource.service, |d| &d.services)

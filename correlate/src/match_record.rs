@@ -142,7 +142,7 @@ mod tests {
         BODY_BYTES_MAX, Match, decode, decode_watermarks, encode, encode_watermarks, key, split_key,
     };
     use crate::window::{Mark, Sample};
-    use crate::wire::Writer;
+    use crate::wire::{Writer, hex};
 
     fn found() -> Match {
         Match {
@@ -158,17 +158,12 @@ mod tests {
         }
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// What one version wrote, the next must read. A new form is a new version with a new file; this one stays.
     #[test]
     fn version_1_stays_readable() {
         let stored = include_str!("../test-data/match/v1.hex").trim();
-        let bytes = (0..stored.len() / 2).map(|n| u8::from_str_radix(&stored[2 * n..2 * n + 2], 16).unwrap());
-        assert_eq!(decode(&bytes.collect::<Vec<_>>()), Ok(found()));
-        assert_eq!(hex(&encode(&found())), stored);
+        assert_eq!(decode(&hex::decode(stored)), Ok(found()));
+        assert_eq!(hex::encode(&encode(&found())), stored);
     }
 
     #[test]

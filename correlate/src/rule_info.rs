@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn only_techniques_are_attack_ids() {
-        let tags = ["attack.credential-access", "attack.t1110.001", "cve.2021-1", "attack.tool"].map(str::to_owned);
+        let tags =
+            ["attack.credential-access", "attack.t1110.001", "cve.2021-1", "attack.tool"].map(str::to_owned);
         assert_eq!(attack(&tags), ["T1110.001"]);
     }
 }

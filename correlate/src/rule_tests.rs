@@ -130,12 +130,12 @@ fn compare(expected: &[Map<String, Value>], alerts: &[Value]) -> Result<(), Stri
 /// What keeps `wanted` from being a part of `actual`: objects by their keys, lists element by element.
 fn difference(wanted: &Value, actual: &Value) -> Option<String> {
     match (wanted, actual) {
-        (Value::Object(wanted), Value::Object(actual)) => wanted.iter().find_map(|(key, value)| {
-            match actual.get(key) {
+        (Value::Object(wanted), Value::Object(actual)) => {
+            wanted.iter().find_map(|(key, value)| match actual.get(key) {
                 None => Some(format!("\"{key}\" is missing")),
                 Some(found) => difference(value, found).map(|why| format!("{key}: {why}")),
-            }
-        }),
+            })
+        }
         (Value::Array(wanted), Value::Array(actual)) if wanted.len() == actual.len() => {
             wanted.iter().zip(actual).find_map(|(w, a)| difference(w, a))
         }
@@ -176,8 +176,10 @@ mod tests {
         );
         assert_eq!(
             results("[{summary: seen bob}, {summary: seen eve}]"),
-            ["f:9:7: S029 the test \"one\" failed: alert 2: summary: \"seen eve\" expected, \"seen bob\" found; \
-              alerts: \"seen bob\", \"seen bob\""]
+            [
+                "f:9:7: S029 the test \"one\" failed: alert 2: summary: \"seen eve\" expected, \"seen bob\" found; \
+              alerts: \"seen bob\", \"seen bob\""
+            ]
         );
         assert!(results("[{nothing: 1}, {}]")[0].contains("is not part of any"));
     }

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::event::{Event, Path};
 
-use crate::fields::{FieldMaps, Keys};
+use crate::fields::{FieldMaps, Keys, PathLists};
 use crate::finding::{Code, Finding, Findings, Place};
-use crate::generation::{self, Digest};
-use crate::logsource::{EVERY_EVENT, LogSources};
+use crate::generation;
+use crate::logsource::{Definition, EVERY_EVENT, LogSources};
 use crate::matcher::engine::{Engine, Labels, Part, State};
 use crate::rule::{Correlation, Detection, GroupField};
 use crate::rule_info;
@@ -81,13 +81,17 @@ impl RuleSet {
                 Body::Correlation(part) => counted.push((document, part)),
             }
         }
-        let engine = engine(&rules, sources, fields, findings);
+        let paths = PathLists::new(fields);
+        let engine = engine(&rules, sources, &paths, findings);
         let mut detections: Vec<Detection> = rules
             .iter()
             .map(|rule| {
-                let generation = generation::of_detection(rule.logsource, rule.expr, sources, fields);
+                let generation = generation::of_detection(rule.logsource, rule.expr, sources, &paths);
                 let lateness = sources.sources_of(rule.logsource);
-                Detection { info: Arc::new(rule_info::build(rule.document, lateness, generation)), alerts: true }
+                Detection {
+                    info: Arc::new(rule_info::build(rule.document, lateness, generation)),
+                    alerts: true,
+                }
             })
             .collect();
         let compiler = Compiler { rules: &rules, names: &names, fields };
@@ -96,7 +100,8 @@ impl RuleSet {
         let mut referred = vec![false; detections.len()];
         for (document, part) in counted {
             let mut file = Findings::new(Arc::clone(&document.file));
-            if let Some((correlation, fields)) = compiler.correlation(document, part, &detections, &mut file) {
+            if let Some((correlation, fields)) = compiler.correlation(document, part, &detections, &mut file)
+            {
                 for member in &correlation.members {
                     mark(&mut referred, *member);
                     if part.generate {
@@ -150,7 +155,8 @@ impl RuleSet {
     /// correlation's own, unless aliases name others for this detection.
     pub fn group_by(&self, correlation: usize, detection: usize) -> &[GroupField] {
         let own = || self.correlations.get(correlation).map_or(&[][..], |c| &c.group_by);
-        let aliased = self.aliased.get(correlation).and_then(|all| all.iter().find(|a| a.member == detection));
+        let aliased =
+            self.aliased.get(correlation).and_then(|all| all.iter().find(|a| a.member == detection));
         aliased.map_or_else(own, |a| &a.group_by)
     }
 
@@ -260,33 +266,33 @@ impl LabelNames {
     }
 }
 
-fn engine(rules: &[Rule<'_>], sources: &LogSources, fields: &FieldMaps, findings: &mut Vec<Finding>) -> Engine {
+fn engine(
+    rules: &[Rule<'_>],
+    sources: &LogSources,
+    paths: &PathLists<'_>,
+    findings: &mut Vec<Finding>,
+) -> Engine {
     let mut names = LabelNames::default();
     let wanted: Vec<Labels> = rules.iter().map(|rule| names.wanted(rule.logsource)).collect();
-    let as_source = |product: Option<&String>| LogSource { product: product.cloned(), ..LogSource::default() };
-    let products: Vec<LogSource> = sources.definitions.iter().map(|d| as_source(d.products.first())).collect();
-    let paths = |logsource: &LogSource, field: &str| -> Vec<Keys> { fields.paths(logsource, field) };
-    let source_paths: Vec<_> = products.iter().map(|source| move |field: &str| paths(source, field)).collect();
-    let rule_paths: Vec<_> = rules.iter().map(|rule| move |field: &str| paths(rule.logsource, field)).collect();
+    let products: Vec<LogSource> = sources.definitions.iter().map(Definition::own_logsource).collect();
     let source_parts: Vec<Part<'_>> = sources
         .definitions
         .iter()
-        .zip(&source_paths)
-        .map(|(definition, paths)| {
+        .zip(&products)
+        .map(|(definition, fields_of)| {
             let mut labels = Labels::default();
             names.given(0, &definition.products, &mut labels);
             names.given(1, &definition.services, &mut labels);
             names.given(2, &definition.categories, &mut labels);
-            Part { expr: &definition.when, paths, labels }
+            Part { expr: &definition.when, fields_of, labels }
         })
         .collect();
     let rule_parts: Vec<Part<'_>> = rules
         .iter()
-        .zip(&rule_paths)
         .zip(wanted)
-        .map(|((rule, paths), labels)| Part { expr: rule.expr, paths, labels })
+        .map(|(rule, labels)| Part { expr: rule.expr, fields_of: rule.logsource, labels })
         .collect();
-    let (engine, failed) = Engine::new(&source_parts, &rule_parts);
+    let (engine, failed) = Engine::new(&source_parts, &rule_parts, paths);
     for (position, error) in failed {
         if let Some(rule) = position.checked_sub(source_parts.len()).and_then(|at| rules.get(at)) {
             findings.push(Finding {
@@ -366,7 +372,8 @@ impl Compiler<'_, '_> {
         for (rule, place) in used.iter().flat_map(|a| &a.fields).map(|(rule, _, place)| (rule, place)) {
             let position = self.names.0.get(rule.as_str());
             if !position.is_some_and(|p| members.contains(p)) {
-                let message = format!("the alias names \"{rule}\", which is not among the rules of this correlation");
+                let message =
+                    format!("the alias names \"{rule}\", which is not among the rules of this correlation");
                 findings.add(*place, Code::UnknownRule, message);
             }
         }
@@ -389,7 +396,9 @@ impl Compiler<'_, '_> {
                 .iter()
                 .filter(|a| a.name == name)
                 .flat_map(|a| &a.fields)
-                .find(|(of, _, _)| rule.document.name.as_ref() == Some(of) || rule.document.id.as_ref() == Some(of))
+                .find(|(of, _, _)| {
+                    rule.document.name.as_ref() == Some(of) || rule.document.id.as_ref() == Some(of)
+                })
                 .map_or(name, |(_, field, _)| field);
             keys.extend(self.fields.paths(rule.logsource, field));
         }
@@ -409,11 +418,4 @@ fn sources_of(fed: &[&Detection]) -> Vec<String> {
     sources.sort();
     sources.dedup();
     sources
-}
-
-/// Feeds texts to a digest; see [`generation`].
-pub(crate) fn feed_paths(digest: &mut Digest, paths: &[Keys]) {
-    for path in paths {
-        digest.list(path.iter().map(String::as_str));
-    }
 }

@@ -8,7 +8,10 @@ use crate::load::{Role, SourceFile, role_of};
 
 /// Path below `rules/`, and content.
 const FILES: &[(&str, &str)] = &[
-    ("cloud/cloudtrail_logging_disabled.yaml", include_str!("../../rules/cloud/cloudtrail_logging_disabled.yaml")),
+    (
+        "cloud/cloudtrail_logging_disabled.yaml",
+        include_str!("../../rules/cloud/cloudtrail_logging_disabled.yaml"),
+    ),
     ("fields/cloudtrail.yaml", include_str!("../../rules/fields/cloudtrail.yaml")),
     ("fields/linux.yaml", include_str!("../../rules/fields/linux.yaml")),
     ("fields/windows.yaml", include_str!("../../rules/fields/windows.yaml")),
@@ -27,7 +30,11 @@ pub fn files(wanted: impl Fn(Role) -> bool) -> Vec<SourceFile> {
         .iter()
         .map(|(path, text)| (*path, role_of(path), *text))
         .filter(|(_, role, _)| wanted(*role))
-        .map(|(path, role, text)| SourceFile { name: format!("shipped:{path}").into(), role, text: text.into() })
+        .map(|(path, role, text)| SourceFile {
+            name: format!("shipped:{path}").into(),
+            role,
+            text: text.into(),
+        })
         .collect()
 }
 

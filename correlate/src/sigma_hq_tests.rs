@@ -22,10 +22,8 @@ use crate::sigma::document::{Body, Document};
 
 /// The folder of recorded data, if it is there.
 pub(crate) fn recorded() -> Option<PathBuf> {
-    let folder = std::env::var_os("MOZDEF_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("MOZDEF_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     if folder.join("sigma/sigma-rules.tar.gz").is_file() {
         return Some(folder);
     }
@@ -138,7 +136,10 @@ fn all_rules_of_sigma_hq_load_or_are_named() {
         let report = &loaded.report;
         println!(
             "{part}: {} files, {} rules loaded, {} errors, {} warnings",
-            report.files, report.rules, report.errors.len(), report.warnings.len()
+            report.files,
+            report.rules,
+            report.errors.len(),
+            report.warnings.len()
         );
         for finding in report.errors.iter().chain(&report.warnings) {
             if part != "unsupported" {
@@ -165,15 +166,11 @@ fn the_index_answers_as_a_loop_over_all_rules() {
     assert!(findings.is_empty(), "{findings:?}");
     let events = events(&recorded);
     assert!(events.len() > 5000, "{}", events.len());
-    let naive =
-        Naive { sources: &corpus.sources, fields: &corpus.fields, expressions: Default::default() };
+    let naive = Naive { sources: &corpus.sources, fields: &corpus.fields, expressions: Default::default() };
     let (mut scratch, mut hits, mut expected) = (Scratch::default(), Vec::new(), Vec::new());
     let (mut matches, mut rules) = (0, std::collections::BTreeSet::new());
-    let mut time = std::time::Duration::ZERO;
     for (i, event) in events.iter().enumerate() {
-        let start = std::time::Instant::now();
         set.evaluate(event, &mut scratch, &mut hits);
-        time += start.elapsed();
         set.evaluate_all(event, &mut scratch, &mut expected);
         assert_eq!(hits, expected, "{}", event.to_json());
         matches += hits.len();
@@ -193,6 +190,70 @@ fn the_index_answers_as_a_loop_over_all_rules() {
             assert_eq!(hits, plainly, "{}", event.to_json());
         }
     }
-    println!("{time:?} {} events x {} rules: {matches} matches of {} rules", events.len(), set.len(), rules.len());
+    println!("{} events x {} rules: {matches} matches of {} rules", events.len(), set.len(), rules.len());
     assert!(matches > 200 && rules.len() > 50, "{matches} matches of {} rules", rules.len());
+}
+
+/// The recorded cases: the rule of each must match its events, as often as the case says.
+#[test]
+fn the_regression_cases_of_sigma_hq_match_their_rules() {
+    let Some(recorded) = recorded() else { return };
+    let folder = unpack(&recorded);
+    let parts = ["rules", "rules-emerging-threats", "rules-threat-hunting"].map(|p| folder.path().join(p));
+    let loaded = load::paths(&parts);
+    let mut folders = vec![recorded.join("sigma/regression")];
+    let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        let paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+        for path in paths {
+            let events = match path.extension().and_then(|e| e.to_str()) {
+                _ if path.is_dir() => {
+                    folders.push(path);
+                    continue;
+                }
+                Some("json") => std::fs::read_to_string(&path).unwrap(),
+                Some("raw") => {
+                    // Raw lines of a device go through the normalizer first.
+                    skipped += 1;
+                    continue;
+                }
+                _ => continue,
+            };
+            match regression(&loaded.set, &path, &events) {
+                Ok(()) => passed += 1,
+                Err(why) => failed.push(why),
+            }
+        }
+    }
+    println!("regression: {passed} passed, {} failed, {skipped} raw lines not tried", failed.len());
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(passed >= 101);
+}
+
+fn regression(set: &RuleSet, path: &Path, events: &str) -> Result<(), String> {
+    let id = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let rule = set.detections.iter().position(|d| d.info.id == id).ok_or(format!("{id} is not loaded"))?;
+    let info = std::fs::read_to_string(path.with_file_name("info.yml")).unwrap();
+    let wanted = info
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("match_count:"))
+        .map(|count| count.trim().parse::<usize>().unwrap());
+    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    let (mut count, mut all) = ([0, 0], 0);
+    for raw in serde_json::Deserializer::from_str(events).into_iter::<serde_json::Value>() {
+        let raw = raw.map_err(|error| error.to_string())?;
+        all += 1;
+        // As the tool wrote it, and as it stands in the normal form.
+        for (n, event) in [event(&raw), normal_form(raw, serde_json::json!({}))].iter().enumerate() {
+            set.evaluate(event, &mut scratch, &mut hits);
+            count[n] += usize::from(hits.contains(&rule));
+        }
+    }
+    // Some cases count one match where each of their events fits the rule by its very words.
+    let right = |wanted: usize| count == [wanted; 2] || count == [all; 2];
+    match wanted {
+        Some(wanted) if !right(wanted) => Err(format!("{id}: {count:?} matches, {wanted} wanted")),
+        None if count[0] == 0 || count[0] != count[1] => Err(format!("{id}: {count:?} matches")),
+        _ => Ok(()),
+    }
 }

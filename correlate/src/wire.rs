@@ -186,6 +186,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Stored forms as text, for the tests that keep them readable.
+#[cfg(test)]
+pub(crate) mod hex {
+    /// Two digits a byte.
+    pub(crate) fn encode(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Digits, with white space around them.
+    pub(crate) fn decode(text: &str) -> Vec<u8> {
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        text.trim().as_bytes().chunks(2).map(pair).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Reader, WireError, Writer};

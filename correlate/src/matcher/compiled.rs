@@ -48,10 +48,17 @@ pub(crate) enum CompileError {
 
 impl TestKind {
     /// Compiles a check; `slot_of` gives the slot of another field.
-    pub(crate) fn new(check: &Check, slot_of: &mut dyn FnMut(&str) -> Slot) -> Result<TestKind, CompileError> {
+    pub(crate) fn new(
+        check: &Check,
+        slot_of: &mut dyn FnMut(&str) -> Slot,
+    ) -> Result<TestKind, CompileError> {
         Ok(match check {
-            Check::Text { patterns, cased: false } => TestKind::Text(Box::new(TextMatcher::new(patterns, false)?)),
-            Check::Text { patterns, cased: true } => TestKind::TextCased(Box::new(TextMatcher::new(patterns, true)?)),
+            Check::Text { patterns, cased: false } => {
+                TestKind::Text(Box::new(TextMatcher::new(patterns, false)?))
+            }
+            Check::Text { patterns, cased: true } => {
+                TestKind::TextCased(Box::new(TextMatcher::new(patterns, true)?))
+            }
             Check::Regex { pattern, flags } => {
                 TestKind::Regex(Box::new(pcre::compile(pattern, *flags).map_err(CompileError::Regex)?))
             }
@@ -103,7 +110,9 @@ fn one(kind: &TestKind, value: Seen<'_>) -> bool {
         TestKind::Text(matcher) => matcher.fits(value.folded),
         TestKind::TextCased(matcher) => matcher.fits(value.raw),
         TestKind::Regex(regex) => regex.is_match(value.raw),
-        TestKind::Cidr(nets) => ast::address(value.raw).is_some_and(|ip| nets.iter().any(|n| n.contains(&ip))),
+        TestKind::Cidr(nets) => {
+            ast::address(value.raw).is_some_and(|ip| nets.iter().any(|n| n.contains(&ip)))
+        }
         TestKind::Compare(op, number) => {
             Number::parse(value.raw).is_some_and(|found| op.holds(found.compare(*number)))
         }

@@ -10,10 +10,12 @@ use aho_corasick::AhoCorasick;
 use foldhash::fast::FixedState;
 use model::event::Event;
 
+use crate::fields::PathLists;
 use crate::matcher::compiled::{CompileError, CompiledTest, Memo, Node, TestKind};
 use crate::matcher::guard::{self, Atom, Uses};
-use crate::matcher::values::{Keys, Seen, Slot, SlotTable, Values, narrow};
+use crate::matcher::values::{Seen, Slot, SlotTable, Values, narrow};
 use crate::sigma::ast::{Check, Expr};
+use crate::sigma::document::LogSource;
 
 /// Position of a unit: first the log sources, then the rules.
 type Unit = u32;
@@ -22,8 +24,8 @@ type Unit = u32;
 pub(crate) struct Part<'p> {
     /// What must hold.
     pub(crate) expr: &'p Expr,
-    /// The paths of each of its fields, in order.
-    pub(crate) paths: &'p dyn Fn(&str) -> Vec<Keys>,
+    /// By whose field maps its fields are found.
+    pub(crate) fields_of: &'p LogSource,
     /// For a rule: what its log source asks of an event. For a log source: what it gives to one.
     pub(crate) labels: Labels,
 }
@@ -121,8 +123,12 @@ impl Automaton {
 impl Engine {
     /// Compiles log sources and rules. The units that cannot be compiled are returned with the reason, and match
     /// nothing.
-    pub(crate) fn new(sources: &[Part<'_>], rules: &[Part<'_>]) -> (Engine, Vec<(usize, CompileError)>) {
-        let mut builder = Builder::default();
+    pub(crate) fn new(
+        sources: &[Part<'_>],
+        rules: &[Part<'_>],
+        paths: &PathLists<'_>,
+    ) -> (Engine, Vec<(usize, CompileError)>) {
+        let mut builder = Builder::new(paths);
         let parts: Vec<&Part<'_>> = sources.iter().chain(rules).collect();
         for part in &parts {
             builder.count(part);
@@ -158,7 +164,8 @@ impl Engine {
         state.candidates.extend_from_slice(&route.unguarded);
         let State { values, memo, candidates, .. } = state;
         for unit in candidates.iter().copied().filter(|u| *u >= self.sources && route.allows(*u)) {
-            let holds = self.units.get(unit as usize).is_some_and(|u| u.node.holds(&self.tests, values, memo));
+            let holds =
+                self.units.get(unit as usize).is_some_and(|u| u.node.holds(&self.tests, values, memo));
             if holds {
                 hits.push((unit - self.sources) as usize);
             }
@@ -329,8 +336,8 @@ impl State {
     }
 }
 
-#[derive(Default)]
-struct Builder {
+struct Builder<'p, 'm> {
+    paths: &'p PathLists<'m>,
     slots: SlotTable,
     tests: Vec<CompiledTest>,
     known: HashMap<String, u32, FixedState>,
@@ -340,10 +347,24 @@ struct Builder {
     unguarded: Vec<Unit>,
 }
 
-impl Builder {
+impl<'p, 'm> Builder<'p, 'm> {
+    fn new(paths: &'p PathLists<'m>) -> Builder<'p, 'm> {
+        Builder {
+            paths,
+            slots: SlotTable::default(),
+            tests: Vec::new(),
+            known: HashMap::default(),
+            units: Vec::new(),
+            uses: Uses::default(),
+            atoms: HashMap::default(),
+            unguarded: Vec::new(),
+        }
+    }
+
     fn count(&mut self, part: &Part<'_>) {
-        let Builder { slots, uses, .. } = self;
-        guard::count(part.expr, &mut |field| slots.slot((part.paths)(field), false), uses);
+        let Builder { slots, uses, paths, .. } = self;
+        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), false, paths);
+        guard::count(part.expr, &mut slot_of, uses);
     }
 
     fn unit(&mut self, part: &Part<'_>) -> Result<(), CompileError> {
@@ -359,8 +380,9 @@ impl Builder {
         if let Some(error) = failed {
             return Err(error);
         }
-        let Builder { slots, uses, .. } = self;
-        match guard::find(part.expr, &mut |field| slots.slot((part.paths)(field), false), uses) {
+        let Builder { slots, uses, paths, .. } = self;
+        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), false, paths);
+        match guard::find(part.expr, &mut slot_of, uses) {
             None => self.unguarded.push(position),
             Some(guard) => {
                 for atom in guard.atoms {
@@ -381,7 +403,9 @@ impl Builder {
             Expr::Not(inner) => Node::Not(Box::new(self.node(inner, part)?)),
             Expr::Test(test) => {
                 let wants = !matches!(test.check, Check::Exists(_) | Check::Null);
-                let slot = test.field.as_ref().map(|f| self.slots.slot((part.paths)(f), wants));
+                let paths = self.paths;
+                let list = test.field.as_ref().map(|f| paths.position(part.fields_of, f));
+                let slot = list.map(|list| self.slots.slot(list, wants, paths));
                 Node::Test(self.test(slot, &test.check, part)?)
             }
         })
@@ -394,8 +418,8 @@ impl Builder {
     /// The same test of the same slot is one test, whichever rules ask.
     fn test(&mut self, slot: Option<Slot>, check: &Check, part: &Part<'_>) -> Result<u32, CompileError> {
         let mut key = slot.map_or_else(|| "*".to_owned(), |s| s.to_string());
-        let slots = &mut self.slots;
-        let mut slot_of = |field: &str| slots.slot((part.paths)(field), true);
+        let (slots, paths) = (&mut self.slots, self.paths);
+        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), true, paths);
         if let Check::Field { other, .. } = check {
             key.push_str(&format!("@{}", slot_of(other)));
         }

@@ -115,7 +115,9 @@ fn atoms(test: &Test, slot_of: &mut dyn FnMut(&str) -> Slot) -> Option<Vec<Atom>
 fn pattern_atom(slot: Slot, pattern: &Pattern) -> Atom {
     match pattern.shape() {
         Shape::Equals(text) => Atom::Equal(slot, fold(text).into()),
-        Shape::Starts(text) | Shape::Ends(text) | Shape::Contains(text) => Atom::Within(slot, fold(text).into()),
+        Shape::Starts(text) | Shape::Ends(text) | Shape::Contains(text) => {
+            Atom::Within(slot, fold(text).into())
+        }
         Shape::Anything => Atom::Present(slot),
         Shape::Glob(parts) => match longest(parts) {
             Some(text) => Atom::Within(slot, fold(text).into()),

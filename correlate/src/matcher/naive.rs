@@ -32,8 +32,7 @@ impl Naive<'_> {
     pub(crate) fn labels(&self, event: &Event) -> Vec<String> {
         let mut has = vec!["product mozdef".to_owned()];
         for definition in &self.sources.definitions {
-            let own = LogSource { product: definition.products.first().cloned(), ..LogSource::default() };
-            if self.expr(&own, &definition.when, event) {
+            if self.expr(&definition.own_logsource(), &definition.when, event) {
                 has.extend(definition.products.iter().map(|n| format!("product {n}")));
                 has.extend(definition.services.iter().map(|n| format!("service {n}")));
                 has.extend(definition.categories.iter().map(|n| format!("category {n}")));
@@ -98,7 +97,9 @@ impl Naive<'_> {
             Check::Text { patterns, cased } => {
                 let form = |t: &str| if *cased { t.to_owned() } else { fold(t) };
                 let text = form(text);
-                patterns.iter().any(|p| self.expression(&source(p, form), |s| Regex::new(s).unwrap()).is_match(&text))
+                patterns
+                    .iter()
+                    .any(|p| self.expression(&source(p, form), |s| Regex::new(s).unwrap()).is_match(&text))
             }
             Check::Regex { pattern, flags } => self
                 .expression(&format!("{flags:?}{pattern}"), |_| pcre::compile(pattern, *flags).unwrap())
@@ -149,7 +150,10 @@ fn walk<'e>(value: Value<'e>, keys: &[String], out: &mut Vec<Value<'e>>) {
     let Some((first, rest)) = keys.split_first() else { return out.push(value) };
     match value {
         Value::Object(object) => {
-            object.iter().filter(|(key, _)| key == first).for_each(|(_, v)| walk(v, rest, out));
+            object
+                .iter()
+                .filter(|(key, _)| key == first || key.replace(' ', "") == *first)
+                .for_each(|(_, v)| walk(v, rest, out));
         }
         Value::Array(array) => array.iter().for_each(|v| walk(v, keys, out)),
         _ => {}
@@ -179,4 +183,3 @@ fn keywords(event: &Event) -> Vec<String> {
     event.root().iter().filter(|(key, _)| *key != "mozdef").for_each(|(_, v)| leaves(v, &mut out));
     out
 }
-

@@ -69,7 +69,10 @@ impl TextMatcher {
 enum Affixes {
     Few(Vec<Box<str>>),
     /// By length: one look-up for each length that occurs.
-    Many { lengths: Vec<usize>, set: Set },
+    Many {
+        lengths: Vec<usize>,
+        set: Set,
+    },
 }
 
 impl Default for Affixes {
@@ -102,7 +105,10 @@ impl Affixes {
         match self {
             Affixes::Few(list) => list.iter().any(|a| text.ends_with(&**a)),
             Affixes::Many { lengths, set } => lengths.iter().any(|n| {
-                text.len().checked_sub(*n).and_then(|at| text.get(at..)).is_some_and(|tail| set.contains(tail))
+                text.len()
+                    .checked_sub(*n)
+                    .and_then(|at| text.get(at..))
+                    .is_some_and(|tail| set.contains(tail))
             }),
         }
     }
@@ -298,7 +304,8 @@ mod tests {
     fn many_patterns_are_the_same_as_one_by_one() {
         let texts: Vec<String> = (0..40).map(|i| format!("word{i}x")).collect();
         for form in ["@", "@*", "*@", "*@*"] {
-            let patterns: Vec<Pattern> = texts.iter().map(|t| Pattern::parse(&form.replace('@', t))).collect();
+            let patterns: Vec<Pattern> =
+                texts.iter().map(|t| Pattern::parse(&form.replace('@', t))).collect();
             let matcher = TextMatcher::new(&patterns, false).unwrap();
             assert!(matcher.fits("word7x"), "{form}");
             assert_eq!(matcher.fits("word7xy"), form.ends_with('*'), "{form}");

@@ -9,19 +9,18 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use model::event::{Array, Event, Object, Value};
 
+use crate::fields::{Keys, PathLists};
 use crate::fold::fold_into;
 
 /// Position of a slot.
 pub(crate) type Slot = u32;
 
-/// Keys from the root.
-pub(crate) type Keys = Vec<String>;
-
 /// Paths that make up a slot, and what is wanted of it.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
     nodes: Vec<Node>,
-    slots: HashMap<Vec<Keys>, Slot, FixedState>,
+    /// By the position of the list of paths.
+    slots: HashMap<u32, Slot, FixedState>,
     /// Slots that are asked for their text, so that an object's JSON must be written out.
     wants_text: Vec<bool>,
 }
@@ -35,15 +34,15 @@ struct Node {
 }
 
 impl SlotTable {
-    /// The slot of these paths, in order; made when new. Paths beyond the 255th are dropped.
-    pub(crate) fn slot(&mut self, mut paths: Vec<Keys>, wants_text: bool) -> Slot {
-        paths.truncate(usize::from(u8::MAX));
-        if self.nodes.is_empty() {
-            self.nodes.push(Node::default());
-        }
-        let slot = match self.slots.get(&paths) {
+    /// The slot of a list of paths; made when new. Paths beyond the 255th are dropped.
+    pub(crate) fn slot(&mut self, list: u32, wants_text: bool, paths: &PathLists<'_>) -> Slot {
+        let slot = match self.slots.get(&list) {
             Some(slot) => *slot,
-            None => self.add(paths),
+            None => {
+                let slot = self.add(&paths.list(list));
+                self.slots.insert(list, slot);
+                slot
+            }
         };
         if let Some(wants) = self.wants_text.get_mut(slot as usize) {
             *wants |= wants_text;
@@ -51,9 +50,13 @@ impl SlotTable {
         slot
     }
 
-    fn add(&mut self, paths: Vec<Keys>) -> Slot {
+    fn add(&mut self, paths: &[Keys]) -> Slot {
+        if self.nodes.is_empty() {
+            self.nodes.push(Node::default());
+        }
         let slot = narrow(self.wants_text.len());
         self.wants_text.push(false);
+        let paths = paths.get(..usize::from(u8::MAX)).unwrap_or(paths);
         for (rank, path) in paths.iter().enumerate() {
             let mut at = 0_u32;
             for key in path {
@@ -74,7 +77,6 @@ impl SlotTable {
                 node.ends.push((slot, u8::try_from(rank).unwrap_or(u8::MAX)));
             }
         }
-        self.slots.insert(paths, slot);
         slot
     }
 
@@ -93,13 +95,25 @@ impl SlotTable {
 
     fn object(&self, node: &Node, object: Object<'_>, values: &mut Values) {
         for (key, value) in object.iter() {
-            let Some(child) = node.children.get(key).and_then(|c| self.nodes.get(*c as usize)) else { continue };
-            if !child.ends.is_empty() {
-                self.leaf(&child.ends, value, values);
+            self.member(node, key, value, values);
+            if memchr::memchr(b' ', key.as_bytes()).is_some() {
+                // The specification strips the spaces of field names: "Source Name" is SourceName.
+                let mut stripped = std::mem::take(&mut values.key);
+                stripped.clear();
+                stripped.extend(key.chars().filter(|c| *c != ' '));
+                self.member(node, &stripped, value, values);
+                values.key = stripped;
             }
-            if !child.children.is_empty() {
-                self.below(child, value, values);
-            }
+        }
+    }
+
+    fn member(&self, node: &Node, key: &str, value: Value<'_>, values: &mut Values) {
+        let Some(child) = node.children.get(key).and_then(|c| self.nodes.get(*c as usize)) else { return };
+        if !child.ends.is_empty() {
+            self.leaf(&child.ends, value, values);
+        }
+        if !child.children.is_empty() {
+            self.below(child, value, values);
         }
     }
 
@@ -114,7 +128,8 @@ impl SlotTable {
 
     /// Gives a value to the slots that end at its path.
     fn leaf(&self, ends: &[(Slot, u8)], value: Value<'_>, values: &mut Values) {
-        let wanted = ends.iter().any(|(slot, _)| self.wants_text.get(*slot as usize).copied().unwrap_or(false));
+        let wanted =
+            ends.iter().any(|(slot, _)| self.wants_text.get(*slot as usize).copied().unwrap_or(false));
         let first = values.texts.len();
         values.add_texts(value, wanted);
         let added = first..values.texts.len();
@@ -140,6 +155,7 @@ pub(crate) struct Values {
     raw: String,
     folded: String,
     json: Vec<u8>,
+    key: String,
     keywords: Vec<u32>,
 }
 
@@ -234,8 +250,11 @@ impl Values {
         let folded = narrow(self.folded.len());
         self.raw.push_str(text);
         fold_into(text, &mut self.folded);
-        let text =
-            Text { null: false, raw: (raw, narrow(self.raw.len())), folded: (folded, narrow(self.folded.len())) };
+        let text = Text {
+            null: false,
+            raw: (raw, narrow(self.raw.len())),
+            folded: (folded, narrow(self.folded.len())),
+        };
         self.texts.push(text);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In: entries in any order. Out: measures of windows. Never: episodes.
 //!
-//! Entries lie in a vector sorted by (time, id, rule): arrival is nearly in
+//! Entries lie in a vector sorted by (time, id): arrival is nearly in
 //! order, so an insertion is mostly a push. Beyond the cap entries become
 //! [`Row`]s, which keep counts but no ids (`fold`): those below the watermark
 //! first, for which that is exact as long as an id is not sent again with
@@ -50,7 +50,7 @@ pub(crate) fn position(entries: &[Entry], entry: &Entry) -> Result<usize, usize>
 }
 
 fn compare(a: &Entry, b: &Entry) -> Ordering {
-    (a.time, a.id, a.rule).cmp(&(b.time, b.id, b.rule))
+    (a.time, a.id).cmp(&(b.time, b.id))
 }
 
 /// Makes room as a list of few entries needs: groups are many and mostly small.
@@ -58,6 +58,35 @@ pub(crate) fn reserve_one(entries: &mut Vec<Entry>) {
     if entries.len() == entries.capacity() && entries.len() < 8 {
         entries.reserve_exact(1);
     }
+}
+
+/// Fewest entries for which ids are looked up in a filter; fewer are looked through.
+const FILTER_FROM: usize = 32;
+
+/// Tells for large groups that an id is new, without looking through all entries. An id is a hash, so four of its
+/// bytes tell it from others well enough; what is not new for the filter is looked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    seen: std::collections::HashSet<u32, RandomState>,
+}
+
+impl Filter {
+    /// Whether an id may be among the entries, to which it is added next.
+    pub(crate) fn may_have(&mut self, entries: &[Entry], id: EventId) -> bool {
+        if entries.len() < FILTER_FROM {
+            return true;
+        }
+        // Ids of entries that left are swept out when there are as many of them.
+        if self.seen.is_empty() || self.seen.len() > entries.len().saturating_mul(2) {
+            self.seen.clear();
+            self.seen.extend(entries.iter().map(|entry| fingerprint(entry.id)));
+        }
+        !self.seen.insert(fingerprint(id))
+    }
+}
+
+fn fingerprint(id: EventId) -> u32 {
+    id.as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 /// How many entries carry the id of an earlier one.
@@ -80,15 +109,6 @@ pub(crate) fn between(entries: &[Entry], open: i64, end: i64) -> &[Entry] {
     let from = after(entries, open);
     let to = after(entries, end).max(from);
     entries.get(from..to).unwrap_or_default()
-}
-
-/// Distinct (time, id) of sorted entries.
-pub(crate) fn count_marks(entries: &[Entry], doubles: u32) -> u64 {
-    if doubles == 0 {
-        return entries.len() as u64;
-    }
-    let repeats = entries.windows(2).filter(|pair| matches!(pair, [a, b] if a.mark() == b.mark())).count();
-    entries.len().saturating_sub(repeats) as u64
 }
 
 /// Ids in windows that end at ascending times.
@@ -166,11 +186,7 @@ pub(crate) fn fold(
     rows_max: usize,
 ) -> (Vec<Entry>, bool) {
     let folded = entries.drain(..count.min(entries.len())).collect::<Vec<_>>();
-    let mut previous = None;
     for mark in folded.iter().map(Entry::mark) {
-        if previous.replace(mark) == Some(mark) {
-            continue;
-        }
         let row = Row { count: 1, first: mark, last: mark };
         let at = rows.partition_point(|other| other.time() < mark.time);
         match rows.get_mut(at).filter(|other| other.time() == mark.time || other.first.time <= mark.time) {
@@ -206,7 +222,7 @@ mod tests {
     fn entries(list: &[(i64, u8)]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for &(time, n) in list {
-            let entry = Entry { time, id: id(n), rule: 0, sample: None };
+            let entry = Entry { time, id: id(n), sample: None };
             if let Err(at) = position(&entries, &entry) {
                 entries.insert(at, entry);
             }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::window::entries::{Row, between, count_marks};
+use crate::window::entries::{Row, between};
 use crate::window::{Entry, Kept, Mark, ORIGINS_MAX, Phase, Revision, Sample, Spec};
 
 /// The aggregates of an episode. What is still among the group's entries is not in them.
@@ -136,7 +136,7 @@ impl Episode {
             whole.add(row.count, row.first, row.last);
         }
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            whole.add(count_marks(entries, live.doubles), first.mark(), last.mark());
+            whole.add(entries.len() as u64, first.mark(), last.mark());
         }
         Revision {
             firing: self.firing,
@@ -161,9 +161,6 @@ impl Episode {
             self.kept.last().zip(entries.first()).is_some_and(|(kept, entry)| kept.mark >= entry.mark());
         for entry in entries {
             let mark = entry.mark();
-            if events.last().is_some_and(|last: &Kept| last.mark == mark) {
-                continue;
-            }
             if !ahead && events.len() >= ORIGINS_MAX {
                 break;
             }
@@ -182,7 +179,6 @@ impl Episode {
 pub(crate) struct Live<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) entries: &'a [Entry],
-    pub(crate) doubles: u32,
     pub(crate) rows: &'a [Row],
     pub(crate) approximate: bool,
 }

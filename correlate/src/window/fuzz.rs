@@ -109,8 +109,8 @@ impl Engine {
                 if self.wrong == Wrong::IdsForEver && !self.seen.insert((entry.group, entry.id)) {
                     return;
                 }
-                let Match { group, time, id, rule, number } = *entry;
-                let entry = Entry { time, id, rule, sample: Some(sample(entry)) };
+                let Match { group, time, id, number } = *entry;
+                let entry = Entry { time, id, sample: Some(sample(entry)) };
                 if let Inserted::Late(by) = self.store.insert(&[group], entry, 0, &mut out) {
                     assert!(by > 0);
                     self.late.push(number);

@@ -7,7 +7,11 @@
 //! how often the watermark is told in between: [`Group::next_due`] says when
 //! telling it makes a difference.
 
-use crate::window::entries::{Row, Sweep, after, count_doubles, fold, position, reserve_one};
+use std::fmt;
+
+use model::ids::EventId;
+
+use crate::window::entries::{Filter, Row, Sweep, after, count_doubles, fold, position, reserve_one};
 use crate::window::episode::{Episode, Live, drop_body};
 use crate::window::{BEGINNING, Entry, Mark, ORIGINS_MAX, Phase, Revision, Spec};
 
@@ -28,7 +32,7 @@ pub struct Group {
 }
 
 /// What only few groups have.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub(crate) struct More {
     /// Open episodes in order of firing.
     pub(crate) episodes: Vec<Episode>,
@@ -36,6 +40,20 @@ pub(crate) struct More {
     pub(crate) rows: Vec<Row>,
     /// Whether counts may be off.
     pub(crate) approximate: bool,
+    /// Not stored; fills itself.
+    pub(crate) filter: Filter,
+}
+
+/// Without the filter, which is no part of the state.
+impl fmt::Debug for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let More { episodes, rows, approximate, filter: _ } = self;
+        f.debug_struct("More")
+            .field("episodes", episodes)
+            .field("rows", rows)
+            .field("approximate", approximate)
+            .finish()
+    }
 }
 
 impl Group {
@@ -46,7 +64,8 @@ impl Group {
 
     /// A group of stored parts.
     pub(crate) fn restore(at: i64, entries: Vec<Entry>, more: More) -> Group {
-        let more = (more != More::default()).then(|| Box::new(more));
+        let is_plain = more.episodes.is_empty() && more.rows.is_empty() && !more.approximate;
+        let more = (!is_plain).then(|| Box::new(more));
         let mut group = Group { doubles: count_doubles(&entries), entries, more, at, body_bytes: 0 };
         group.count_body_bytes();
         group
@@ -62,7 +81,7 @@ impl Group {
         let Err(at) = position(&self.entries, &entry) else { return false };
         let mark = entry.mark();
         self.bound_body(&mut entry);
-        if self.entries.iter().any(|other| other.id == entry.id) {
+        if self.has_id(entry.id) {
             self.doubles = self.doubles.saturating_add(1);
         }
         reserve_one(&mut self.entries);
@@ -97,7 +116,7 @@ impl Group {
     /// Makes the revisions whose time has come.
     pub fn publish(&mut self, spec: &Spec, now: i64, out: &mut Vec<Revision>) {
         let Some(more) = self.more.as_deref_mut() else { return };
-        let live = live(spec, &self.entries, self.doubles, &more.rows, more.approximate);
+        let live = live(spec, &self.entries, &more.rows, more.approximate);
         for episode in more.episodes.iter_mut().filter(|episode| episode.changed) {
             if revision_due(episode, spec).is_none_or(|due| due <= now || now < episode.revised_at) {
                 out.push(episode.revise(&live, Phase::Open, now));
@@ -108,7 +127,7 @@ impl Group {
     /// Closes every episode and forgets everything: the rule is no longer in force.
     pub fn retire(&mut self, spec: &Spec, now: i64, out: &mut Vec<Revision>) {
         if let Some(mut more) = self.more.take() {
-            let live = live(spec, &self.entries, self.doubles, &more.rows, more.approximate);
+            let live = live(spec, &self.entries, &more.rows, more.approximate);
             for episode in &mut more.episodes {
                 out.push(episode.revise(&live, Phase::Closed, now));
             }
@@ -148,6 +167,15 @@ impl Group {
         kept.chain(live).filter(|(_, sample)| !sample.body.is_empty())
     }
 
+    fn has_id(&mut self, id: EventId) -> bool {
+        // A group that is hot or folded is likely to be large, and has room for a filter.
+        let is_filtered = match self.more.as_deref_mut() {
+            Some(more) => !more.filter.may_have(&self.entries, id),
+            None => false,
+        };
+        !is_filtered && self.entries.iter().any(|other| other.id == id)
+    }
+
     /// Hot times with their measures, from the entry at `from` to before `end`, ascending.
     fn hot_times(&self, spec: &Spec, from: usize, end: i64) -> Vec<(i64, u64)> {
         let mut hot = Vec::new();
@@ -176,7 +204,7 @@ impl Group {
         let Some(first) = more.episodes.iter().position(|episode| episode.adjoins(hot, spec)) else {
             let mut episode = Episode::new(firing, hot, now);
             episode.peak = measure;
-            trim_bodies(&mut self.entries, self.doubles, &episode, BEGINNING, spec);
+            trim_bodies(&mut self.entries, &episode, BEGINNING, spec);
             more.episodes.push(episode);
             return;
         };
@@ -191,7 +219,7 @@ impl Group {
             since = BEGINNING;
             // One that was never published has nothing to take back.
             if episode.revision > 0 {
-                let live = live(spec, &self.entries, self.doubles, &more.rows, more.approximate);
+                let live = live(spec, &self.entries, &more.rows, more.approximate);
                 out.push(episode.revise(&live, Phase::Merged(oldest.firing), now));
             }
             oldest.fold(episode, spec);
@@ -203,7 +231,7 @@ impl Group {
         oldest.changed |= grew;
         oldest.peak = oldest.peak.max(measure);
         if grew || since == BEGINNING {
-            trim_bodies(&mut self.entries, self.doubles, &oldest, since, spec);
+            trim_bodies(&mut self.entries, &oldest, since, spec);
         }
         more.episodes.push(oldest);
         more.episodes.append(&mut others);
@@ -214,7 +242,7 @@ impl Group {
         let Some(more) = self.more.as_deref_mut() else { return };
         for episode in more.episodes.iter_mut().filter(|episode| episode.covers(time, spec)) {
             episode.changed = true;
-            trim_bodies(&mut self.entries, self.doubles, episode, time, spec);
+            trim_bodies(&mut self.entries, episode, time, spec);
         }
     }
 
@@ -233,11 +261,7 @@ impl Group {
         let leaving = after(&self.entries, cut);
         let doubles = self.doubles;
         if let Some(more) = self.more.as_deref_mut() {
-            let mut previous = None;
             for entry in self.entries.iter().take(leaving) {
-                if previous.replace(entry.mark()) == Some(entry.mark()) {
-                    continue;
-                }
                 if let Some(episode) =
                     more.episodes.iter_mut().find(|episode| episode.covers(entry.time, spec))
                 {
@@ -279,7 +303,7 @@ impl Group {
 
     fn close(&mut self, spec: &Spec, watermark: i64, now: i64, out: &mut Vec<Revision>) {
         let Some(more) = self.more.as_deref_mut() else { return };
-        let live = live(spec, &self.entries, self.doubles, &more.rows, more.approximate);
+        let live = live(spec, &self.entries, &more.rows, more.approximate);
         more.episodes.retain_mut(|episode| {
             let open = watermark < spec.after(episode.last_hot);
             if !open {
@@ -343,14 +367,8 @@ impl Group {
     }
 }
 
-fn live<'a>(
-    spec: &'a Spec,
-    entries: &'a [Entry],
-    doubles: u32,
-    rows: &'a [Row],
-    approximate: bool,
-) -> Live<'a> {
-    Live { spec, entries, doubles, rows, approximate }
+fn live<'a>(spec: &'a Spec, entries: &'a [Entry], rows: &'a [Row], approximate: bool) -> Live<'a> {
+    Live { spec, entries, rows, approximate }
 }
 
 /// When the next revision may be made; `None` for at once.
@@ -360,18 +378,12 @@ fn revision_due(episode: &Episode, spec: &Spec) -> Option<i64> {
 
 /// Of a covered entry that can no longer be among the first, only what can still be shown is kept. Intervals only
 /// grow, so an entry's rank in its episode never falls. `since`: nothing changed for entries before this time.
-fn trim_bodies(entries: &mut [Entry], doubles: u32, episode: &Episode, since: i64, spec: &Spec) {
+fn trim_bodies(entries: &mut [Entry], episode: &Episode, since: i64, spec: &Spec) {
     let from = after(entries, spec.before(episode.first_hot));
     let to = after(entries, episode.last_hot);
-    // Entries of one mark share a rank, which only counting from the start can tell.
-    let start = if doubles > 0 { from } else { after(entries, since.saturating_sub(1)).max(from) };
-    let mut rank = episode.kept.len().saturating_add(start.saturating_sub(from));
-    let mut previous = None;
-    for entry in entries.get_mut(start..to).unwrap_or_default() {
-        if previous.is_some_and(|mark| mark != entry.mark()) {
-            rank = rank.saturating_add(1);
-        }
-        previous = Some(entry.mark());
+    let start = after(entries, since.saturating_sub(1)).max(from);
+    let first_rank = episode.kept.len().saturating_add(start.saturating_sub(from));
+    for (rank, entry) in (first_rank..).zip(entries.get_mut(start..to).unwrap_or_default()) {
         if rank >= ORIGINS_MAX {
             entry.sample = None;
         } else if rank >= spec.samples {

@@ -53,7 +53,6 @@ pub(crate) struct Match {
     pub(crate) group: u8,
     pub(crate) time: i64,
     pub(crate) id: EventId,
-    pub(crate) rule: u16,
     /// Its number, so that late ones can be named.
     pub(crate) number: usize,
 }
@@ -107,8 +106,8 @@ fn joining(random: &mut Random) -> History {
     let timespan_ms = random.range(8, 10);
     let condition = Condition { gte: Some(random.range(2, 4) as u64), ..Condition::default() };
     for number in 0..random.range(6, 14) as usize {
-        let (time, id, rule) = (random.range(-14, 24), id(random.range(0, 999)), random.range(0, 1) as u16);
-        steps.push(Step::Match(Match { group: 0, time, id, rule, number }));
+        let (time, id) = (random.range(-14, 24), id(random.range(0, 999)));
+        steps.push(Step::Match(Match { group: 0, time, id, number }));
     }
     steps.push(Step::Watermarks(BTreeMap::from([(0, 999)])));
     History { timespan_ms, condition, lateness_ms: 0, partitions: 1, steps }
@@ -150,8 +149,8 @@ fn lively(random: &mut Random) -> History {
         }
         let near = received - lateness_ms <= own && own <= received + skew;
         let time = if near { own } else { received };
-        for rule in 0..if random.chance(10) { 2 } else { 1 } {
-            steps.push(Step::Match(Match { group, time, id, rule, number }));
+        for _ in 0..if random.chance(10) { 2 } else { 1 } {
+            steps.push(Step::Match(Match { group, time, id, number }));
             number += 1;
         }
         for (other, high) in highest.iter_mut().enumerate() {

@@ -1,12 +1,11 @@
 //! The window engine: groups of matches of one correlation rule, and the
 //! episodes that they make.
 //!
-//! In: entries (time, event id, named rule) of one group in any order, and
-//! watermarks. Out: revisions of episodes. Never: clocks, I/O, rule texts or
+//! In: entries (time, event id) of one group in any order, and watermarks. Out: revisions of episodes. Never: clocks, I/O, rule texts or
 //! alert documents; the caller passes the time and knows the rule.
 //!
 //! ```text
-//! entry      one match in a group; equal (time, id, rule) count once
+//! entry      one match in a group; equal (time, id) count once
 //! hot time   the time of an entry where the condition holds over (t − T, t]
 //! episode    a maximal run of hot times with gaps below T: one alert
 //! watermark  no event older than this is taken any more
@@ -30,6 +29,8 @@ pub mod state;
 pub mod store;
 pub mod watermarks;
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -62,8 +63,6 @@ pub struct Entry {
     pub time: i64,
     /// Event id.
     pub id: EventId,
-    /// Position of the named rule within the correlation.
-    pub rule: u16,
     /// What an alert says of the event; gone where no alert can need it.
     pub sample: Option<Arc<Sample>>,
 }

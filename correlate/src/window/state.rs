@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! group     1, signed at, flag approximate,
-//!           entries: count × (signed time − previous, id, unsigned rule, sample)
+//!           entries: count × (signed time − previous, id, sample)
 //!           rows:    count × (unsigned count, mark, mark)
 //!           episodes: count × (mark firing, signed first_hot, signed last_hot − first_hot, unsigned count,
 //!                     flag, [mark first, mark last], kept: count × (mark, sample), unsigned peak,
@@ -43,7 +43,6 @@ pub fn encode_group(group: &Group) -> Vec<u8> {
         writer.signed(entry.time.wrapping_sub(previous));
         previous = entry.time;
         writer.id(entry.id);
-        writer.unsigned(u64::from(entry.rule));
         put_sample(&mut writer, entry.sample.as_deref());
     }
     let rows = more.map_or(&[][..], |more| &more.rows);
@@ -74,9 +73,8 @@ pub fn decode_group(
     for _ in 0..count {
         time = time.wrapping_add(reader.signed()?);
         let id = reader.id()?;
-        let rule = reader.narrow()?;
         let sample = get_sample(&mut reader, Mark { time, id }, &mut body)?;
-        entries.push(Entry { time, id, rule, sample });
+        entries.push(Entry { time, id, sample });
     }
     for _ in 0..reader.count()? {
         let count = reader.unsigned()?;
@@ -218,6 +216,7 @@ mod tests {
     use crate::window::episode::Episode;
     use crate::window::group::{Group, More};
     use crate::window::{Entry, Kept, Mark, Sample};
+    use crate::wire::hex;
 
     const AT: i64 = 1_700_000_000_000;
 
@@ -241,9 +240,9 @@ mod tests {
 
     /// A group that has everything a group can have.
     fn group() -> Group {
-        let entry = |n, rule, sample| Entry { time: AT + i64::from(n), id: id(n), rule, sample };
+        let entry = |n, sample| Entry { time: AT + i64::from(n), id: id(n), sample };
         let entries =
-            vec![entry(5, 0, None), entry(6, 300, Some(sample(""))), entry(9, 1, Some(sample("{}")))];
+            vec![entry(5, None), entry(6, Some(sample(""))), entry(9, Some(sample("{}")))];
         let episode = Episode {
             last_hot: AT + 9,
             count: 77,
@@ -261,16 +260,11 @@ mod tests {
             ..Episode::new(mark(2), AT + 3, AT + 500)
         };
         let rows = vec![Row { count: 4, first: mark(1), last: mark(2) }];
-        Group::restore(AT, entries, More { episodes: vec![episode], rows, approximate: true })
-    }
-
-    fn from_hex(text: &str) -> Vec<u8> {
-        let text = text.trim();
-        (0..text.len() / 2).map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap()).collect()
-    }
-
-    fn to_hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        Group::restore(
+            AT,
+            entries,
+            More { episodes: vec![episode], rows, approximate: true, ..More::default() },
+        )
     }
 
     /// What one version wrote, the next must read: state lives longer than the program that wrote it. A new form is a
@@ -278,11 +272,11 @@ mod tests {
     #[test]
     fn version_1_stays_readable() {
         let stored = include_str!("../../test-data/window/v1.hex");
-        let read = decode_group(&from_hex(stored), |_| Some(sample("{}"))).unwrap();
+        let read = decode_group(&hex::decode(stored), |_| Some(sample("{}"))).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", group()));
-        assert_eq!(to_hex(&encode_group(&read)), stored.trim());
+        assert_eq!(hex::encode(&encode_group(&read)), stored.trim());
         let stored = include_str!("../../test-data/window/v1.sample.hex");
-        assert_eq!(decode_sample(&from_hex(stored)), Ok((*sample("{}")).clone()));
+        assert_eq!(decode_sample(&hex::decode(stored)), Ok((*sample("{}")).clone()));
     }
 
     #[test]

@@ -11,7 +11,11 @@
 //! dropped and counted.
 
 mod changelog;
+#[cfg(test)]
+pub(crate) mod harness;
+mod outputs;
 mod partition;
+mod restored;
 mod rule_window;
 #[cfg(test)]
 mod simulation;

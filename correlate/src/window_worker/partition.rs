@@ -5,7 +5,7 @@
 //! dead letters, changelog. Never: I/O; a change that cannot be taken back
 //! before it is committed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,22 +13,22 @@ use model::error::Reason;
 use model::headers;
 use model::metrics::{Drop, Stage, metrics};
 use model::time::Timestamp;
-use model::topic::Topic;
 use stream::dead;
-use stream::record::{Headers, NewRecord, Record};
+use stream::record::{NewRecord, Record};
 
 use super::Shared;
 use super::changelog::{Key, StoredWatermarks};
+use super::outputs::{Revised, flush_groups, late_record, put_alert, revised_group};
+use super::restored::Restored;
 use super::rule_window::{About, RuleWindow, describe, recall, watermark};
-use crate::alert_document::{self, Documents, episode_id};
+use crate::alert_document::Documents;
 use crate::alert_metrics::AlertCounts;
-use crate::group_key;
-use crate::match_record::{self, Match};
+use crate::match_record;
 use crate::ruleset::RuleSet;
-use crate::window::state::{decode_group, decode_sample, encode_group, encode_sample};
-use crate::window::store::{Change, Inserted};
+use crate::window::state::decode_group;
+use crate::window::store::Inserted;
 use crate::window::watermarks::Watermarks;
-use crate::window::{Entry, Mark, Phase, Revision, Sample, Spec};
+use crate::window::{Entry, Spec};
 use crate::wire::WireError;
 
 /// The state of one partition.
@@ -56,13 +56,6 @@ struct Counts {
     old_generation: u64,
     dead: u64,
     alerts: AlertCounts,
-}
-
-/// A revision with its rule's position and its group.
-struct Revised {
-    window: usize,
-    group: Vec<u8>,
-    revision: Revision,
 }
 
 /// Why a matches record cannot be used.
@@ -244,10 +237,9 @@ impl Partition {
             return Ok(());
         };
         let Some(window) = self.windows.get_mut(at) else { return Ok(()) };
-        // The number of events does not depend on which of the named rules matched.
-        let rule = found.rules.first().copied().unwrap_or(0);
         let sample = Some(Arc::clone(&found.sample));
-        let entry = Entry { time: found.mark.time, id: found.mark.id, rule, sample };
+        // The number of events does not depend on which of the named rules matched.
+        let entry = Entry { time: found.mark.time, id: found.mark.id, sample };
         let mut emit = |group: &[u8], revision| revised.push(revised_group(at, group, revision));
         match window.store.insert(group, entry, now, &mut emit) {
             Inserted::Late(by) => {
@@ -364,124 +356,5 @@ impl Counts {
         m.dropped(Stage::Window, Drop::OldGeneration, self.old_generation);
         m.dead(Stage::Window, Reason::MalformedRecord, self.dead);
         self.alerts.report(now);
-    }
-}
-
-fn revised_group(window: usize, group: &[u8], revision: Revision) -> Revised {
-    Revised { window, group: group.to_vec(), revision }
-}
-
-fn put_alert(
-    about: &About,
-    one: Revised,
-    counts: &mut AlertCounts,
-    documents: &mut Documents,
-    out: &mut Vec<NewRecord>,
-) {
-    let Revised { group, revision, .. } = one;
-    let info = &*about.info;
-    let values = group_key::values(&group, &about.group_by).unwrap_or_else(|error| {
-        tracing::error!(rule = info.id, %error, "a group key cannot be read");
-        serde_json::Map::new()
-    });
-    let merged_into = match revision.phase {
-        Phase::Merged(firing) => Some(episode_id(info, &group, firing)),
-        Phase::Open | Phase::Closed => None,
-    };
-    let alert = documents.alert(info, values, &revision, merged_into);
-    counts.unknown(documents.take_unknown());
-    if revision.number == 1 {
-        let firing = revision.events.iter().find(|kept| kept.mark == revision.firing);
-        let received = firing.and_then(|kept| kept.sample.as_ref()).map(|sample| sample.received);
-        counts.fired(&alert.severity, received);
-    }
-    match alert_document::record(episode_id(info, &group, revision.firing), &alert) {
-        Ok(record) => out.push(record),
-        Err(error) => tracing::error!(rule = info.id, %error, "an alert cannot be written as JSON"),
-    }
-}
-
-/// Changelog records of the groups of one rule that changed; returns how many groups those were.
-fn flush_groups(partition: u32, state: &mut RuleWindow, out: &mut Vec<NewRecord>) -> usize {
-    let mut written = 0_usize;
-    let prefix = Arc::clone(&state.prefix);
-    state.store.flush(|change: Change<'_>| {
-        written = written.saturating_add(1);
-        let group = change.key;
-        let before = change.bodies_before.into_iter().collect::<BTreeSet<Mark>>();
-        let bodies = change.group.bodies().collect::<BTreeMap<Mark, &Arc<Sample>>>();
-        for &mark in before.iter().filter(|mark| !bodies.contains_key(mark)) {
-            out.push(Key::Body { prefix: &prefix, group, mark }.record(partition, Vec::new()));
-        }
-        for (&mark, sample) in bodies.iter().filter(|(mark, _)| !before.contains(mark)) {
-            out.push(Key::Body { prefix: &prefix, group, mark }.record(partition, encode_sample(sample)));
-        }
-        let value = if change.group.is_empty() { Vec::new() } else { encode_group(change.group) };
-        out.push(Key::Group { prefix: &prefix, group }.record(partition, value));
-    });
-    written
-}
-
-/// An event that came after its window was closed: kept, with rule and lag.
-fn late_record(found: &Match, about: &About, by: i64) -> NewRecord {
-    let sample = &found.sample;
-    let id = found.mark.id.to_string();
-    NewRecord {
-        topic: Topic::Late,
-        partition: None,
-        key: id.clone().into(),
-        value: sample.body.to_vec().into(),
-        headers: Headers::new()
-            .with(headers::EVENT_ID, id)
-            .with(headers::RECEIVED, sample.received.to_string())
-            .with(headers::ORIGIN, sample.origin.to_string())
-            .with(headers::RULE, about.info.id.clone())
-            .with(headers::REASON, Drop::Late.as_str())
-            .with(headers::DETAIL, format!("{by} ms below the watermark")),
-    }
-}
-
-/// The changelog of a partition, sorted by what its records say.
-#[derive(Default)]
-struct Restored<'r> {
-    watermarks: Option<StoredWatermarks>,
-    rules: BTreeMap<&'r [u8], &'r [u8]>,
-    groups: BTreeMap<(&'r [u8], &'r [u8]), &'r [u8]>,
-    bodies: HashMap<(&'r [u8], &'r [u8], Mark), &'r [u8], RandomState>,
-}
-
-impl<'r> Restored<'r> {
-    fn read(records: &'r [Record]) -> Restored<'r> {
-        let mut restored = Restored::default();
-        for record in records.iter().filter(|record| !record.value.is_empty()) {
-            let value = &record.value[..];
-            match Key::decode(&record.key) {
-                Ok(Key::Watermarks) => match StoredWatermarks::decode(value) {
-                    Ok(stored) => restored.watermarks = Some(stored),
-                    Err(error) => tracing::error!(%error, "stored watermarks cannot be read"),
-                },
-                Ok(Key::Group { prefix, group }) => drop(restored.groups.insert((prefix, group), value)),
-                Ok(Key::Body { prefix, group, mark }) => {
-                    restored.bodies.insert((prefix, group, mark), value);
-                }
-                Ok(Key::Rule { prefix }) => drop(restored.rules.insert(prefix, value)),
-                Err(error) => tracing::error!(%error, "a changelog record cannot be read"),
-            }
-        }
-        restored
-    }
-
-    fn body(&self, prefix: &[u8], group: &[u8], mark: Mark) -> Option<Arc<Sample>> {
-        let bytes = self.bodies.get(&(prefix, group, mark));
-        if bytes.is_none() {
-            tracing::error!("a stored group has lost the body of an event");
-        }
-        match decode_sample(bytes?) {
-            Ok(sample) => Some(Arc::new(sample)),
-            Err(error) => {
-                tracing::error!(%error, "a stored event cannot be read");
-                None
-            }
-        }
     }
 }
