@@ -1,0 +1,11 @@
+//! Queries: read from JSON or from Lucene's syntax, bound to an index, run by the search library.
+
+pub(crate) mod ast;
+pub(crate) mod compile;
+mod compile_leaf;
+mod docs;
+pub(crate) mod dsl;
+mod dsl_fields;
+mod dsl_text;
+mod lexer;
+pub(crate) mod lucene;

@@ -1,0 +1,3 @@
+//! Tests of the index as its users see it.
+
+mod recorded;
