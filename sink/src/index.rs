@@ -123,6 +123,15 @@ impl Index {
         self.expect(answer, &[]).map(|_| ())
     }
 
+    /// Names of the indices that an alias stands for, sorted; none where there is no such alias.
+    pub async fn indices_of(&self, alias: &str) -> Result<Vec<String>, IndexError> {
+        let found = self.json(Method::Get, &format!("/_alias/{alias}"), None, &[404]).await?;
+        let mut names: Vec<String> =
+            found.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Sends a bulk body.
     pub(crate) async fn bulk(&self, body: Bytes) -> Result<Answer, IndexError> {
         self.send(Method::Post, "/_bulk", Some(body), Some("application/x-ndjson")).await
@@ -200,7 +209,9 @@ pub(crate) fn reason(body: &[u8]) -> String {
     let said = match error {
         Some(Value::String(text)) => Some(text.clone()),
         Some(error) => {
-            let part = |key| error.get(key).and_then(Value::as_str);
+            // The outermost words of a failed search say only that it failed.
+            let cause = error.pointer("/root_cause/0").unwrap_or(error);
+            let part = |key| cause.get(key).and_then(Value::as_str);
             part("type").map(|kind| format!("{kind}: {}", part("reason").unwrap_or_default()))
         }
         None => None,
@@ -228,6 +239,8 @@ mod tests {
     #[test]
     fn the_reason_of_an_error_is_found() {
         assert_eq!(reason(br#"{"error":{"type":"t","reason":"r"},"status":400}"#), "t: r");
+        let nested = br#"{"error":{"root_cause":[{"type":"t","reason":"r"}],"type":"outer","reason":"all shards failed"}}"#;
+        assert_eq!(reason(nested), "t: r");
         assert_eq!(reason(br#"{"error":"no handler"}"#), "no handler");
         assert_eq!(reason(b"<html>bad gateway"), "<html>bad gateway");
         assert_eq!(reason("é".repeat(2000).as_bytes()).chars().count(), 500);

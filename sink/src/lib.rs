@@ -20,6 +20,7 @@ pub mod search;
 mod templates;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::config::SinkConfig;
 use model::metrics::Stage;
@@ -35,6 +36,9 @@ use self::indices::Indices;
 
 /// Environment variable with the password of `sink.user`.
 pub const PASSWORD_VARIABLE: &str = "MOZDEF_OPENSEARCH_PASSWORD";
+
+/// Longest time that [`start`] waits for the index.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that the sink is made of.
 pub struct Parts {
@@ -69,8 +73,10 @@ pub async fn start(config: &SinkConfig, url: &str) -> Result<Parts, IndexError> 
     let password = std::env::var(PASSWORD_VARIABLE).ok();
     let index = Index::new(url, config.user.as_deref(), password.as_deref())?;
     let indices = Arc::new(Indices::new(index.clone(), config.clone()));
-    if let Err(error) = indices.prepare_templates().await {
-        tracing::warn!(%error, "the index cannot be prepared yet; it will be before the first document");
+    match tokio::time::timeout(START_TIMEOUT, indices.prepare_templates()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the index is not ready yet; events wait in the log for it"),
+        Err(_) => tracing::warn!(url, "the index does not answer yet; events wait in the log for it"),
     }
     // Two instances must not wait in step; which one waits how long is all the same.
     let seed = u64::from(std::process::id());

@@ -22,6 +22,9 @@ use crate::bulk::UNMAPPED;
 /// Longest text that is searched as a whole: 32,766 bytes are Lucene's limit, and a character takes up to 4.
 const KEYWORD_CHARS_MAX: u32 = 8191;
 
+/// Least priority of our templates.
+const PRIORITY: usize = 100;
+
 /// Name of the template for the indices of a prefix.
 pub(crate) fn name(prefix: &str) -> String {
     format!("mozdef-{prefix}")
@@ -31,7 +34,8 @@ pub(crate) fn name(prefix: &str) -> String {
 pub(crate) fn body(prefix: &str, config: &SinkConfig) -> Value {
     json!({
         "index_patterns": [format!("{prefix}-*")],
-        "priority": 100,
+        // Where two prefixes meet, the longer one counts.
+        "priority": PRIORITY.saturating_add(prefix.len()),
         "template": {
             "aliases": {prefix: {}},
             "settings": {

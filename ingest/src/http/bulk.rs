@@ -189,7 +189,7 @@ mod tests {
         let show = |line: &Line| match line {
             Line::Document(action, piece) => {
                 let bad = if piece.problem.is_some() { "bad " } else { "" };
-                format!("{} {bad}{}", name(action), &body[piece.range.clone()])
+                format!("{} {bad}{}", name(action), body.get(piece.range.clone()).unwrap())
             }
             Line::Refused(action, why) => format!("{} !{why}", name(action)),
         };
