@@ -336,6 +336,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn what_is_written_reads_back(parts in prop::collection::vec(a_record(), 1..8), base in any::<u32>(), time in 0..1_i64 << 50) {
             let time = Timestamp::from_micros(time);

@@ -15,9 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::block::Filled;
 use super::group::{Claim, Group};
 use super::shard::Appended;
-use super::store::{Batch, Mile};
+use super::store::{Mile, Store};
 use super::{Core, Health};
-use crate::invariants::{LG_1, LG_2, LG_6, hold};
+use crate::invariants::{LG_1, LG_6, hold};
 use crate::log::LogError;
 
 /// Most bytes of one batch, unless a single call has more.
@@ -119,7 +119,6 @@ fn write(core: &Core, calls: Vec<Request>, bytes: usize, time: Timestamp) {
     };
     let room = core.space.check(bytes as u64);
     core.set_full(room.is_err());
-    let mut batch = store.batch();
     let mut growths: Vec<Growth> = Vec::new();
     let mut waiting = Vec::with_capacity(calls.len());
     for call in calls {
@@ -134,21 +133,13 @@ fn write(core: &Core, calls: Vec<Request>, bytes: usize, time: Timestamp) {
                 continue;
             }
         }
-        waiting.push(add(core, call, &mut batch, &mut growths, time));
+        waiting.push(add(core, call, &mut growths, time));
     }
     if waiting.is_empty() {
         return;
     }
-    for (group, partition, next) in latest_offsets(&waiting) {
-        batch.put_group(&group.name, group.topic, partition, next);
-    }
-    for growth in &growths {
-        if let Some(mile) = &growth.mile {
-            batch.put_mile(growth.topic, growth.partition, mile);
-        }
-    }
     let began = Instant::now();
-    match batch.commit_durably() {
+    match persist(&store, &growths, &waiting) {
         Ok(()) => {
             metrics().commit_seconds.observe(began.elapsed().as_secs_f64());
             publish(core, growths, waiting, time);
@@ -164,6 +155,23 @@ fn write(core: &Core, calls: Vec<Request>, bytes: usize, time: Timestamp) {
             }
         }
     }
+}
+
+/// All blocks, miles and offsets in one batch of the engine, flushed to the disk (LG-2).
+fn persist(store: &Store, growths: &[Growth], waiting: &[Waiting]) -> fjall::Result<()> {
+    let mut batch = store.batch();
+    for growth in growths {
+        for appended in &growth.appended {
+            batch.put_block(growth.topic, growth.partition, appended.base, appended.block.clone())?;
+        }
+        if let Some(mile) = &growth.mile {
+            batch.put_mile(growth.topic, growth.partition, mile);
+        }
+    }
+    for (group, partition, next) in latest_offsets(waiting) {
+        batch.put_group(&group.name, group.topic, partition, next);
+    }
+    batch.commit_durably()
 }
 
 /// Offsets of the batch, each partition of a group once: an engine's batch must not hold two writes of one key.
@@ -183,14 +191,8 @@ fn latest_offsets(waiting: &[Waiting]) -> Vec<(&Group, u32, u64)> {
     all
 }
 
-/// Puts one call's blocks into the batch, beside its offsets (LG-2).
-fn add(
-    core: &Core,
-    call: Request,
-    batch: &mut Batch<'_>,
-    growths: &mut Vec<Growth>,
-    time: Timestamp,
-) -> Waiting {
+/// Gives one call's blocks their places.
+fn add(core: &Core, call: Request, growths: &mut Vec<Growth>, time: Timestamp) -> Waiting {
     let mut bases = Vec::with_capacity(call.blocks.len());
     for NewBlock { topic, partition, filled } in call.blocks {
         let found = growths.iter().position(|g| g.topic == topic && g.partition == partition);
@@ -208,11 +210,9 @@ fn add(
         let block = filled.seal(base, time);
         growth.end = end;
         growth.bytes = growth.bytes.saturating_add(block.len() as u64);
-        batch.put_block(topic, partition, base, block.clone());
         growth.appended.push(Appended { base, end, block });
         bases.push(base);
     }
-    hold!(LG_2, call.commit.as_ref().is_none_or(|commit| !commit.claims.is_empty()));
     Waiting { bases, commit: call.commit, reply: call.reply, permit: call.permit }
 }
 

@@ -169,12 +169,12 @@ impl Rewrite<'_> {
         let stays: Vec<&Record> = all.iter().filter(|record| self.stays(record)).collect();
         let is_whole = stays.len() == all.len() && block.len() >= block::BLOCK_BYTES / 2;
         if is_whole {
-            self.close_block();
+            self.close_block()?;
             self.left = self.left.saturating_add(block.len() as u64);
         } else {
             self.removed.push(base);
             for record in stays {
-                self.keep(record);
+                self.keep(record)?;
             }
         }
         self.batched = self.batched.saturating_add(block.len());
@@ -195,27 +195,30 @@ impl Rewrite<'_> {
         }
     }
 
-    fn keep(&mut self, record: &Record) {
+    fn keep(&mut self, record: &Record) -> Result<(), LogError> {
         let (base, time, filled) = self
             .open
             .get_or_insert_with(|| (record.offset, record.appended, Filled::new(block::BLOCK_BYTES / 4)));
         filled.push_sparse(*base, *time, record);
-        if filled.is_full() {
-            self.close_block();
-        }
+        if filled.is_full() { self.close_block() } else { Ok(()) }
     }
 
-    fn close_block(&mut self) {
-        if let Some((base, time, filled)) = self.open.take() {
-            self.left = self.left.saturating_add(filled.len() as u64);
-            self.batch.put_block(self.topic, self.partition, base, filled.seal_sparse(base, time));
-            self.written.push(base);
-        }
+    fn close_block(&mut self) -> Result<(), LogError> {
+        let Some((base, time, filled)) = self.open.take() else { return Ok(()) };
+        self.left = self.left.saturating_add(filled.len() as u64);
+        self.written.push(base);
+        let block = filled.seal_sparse(base, time);
+        let put = self.batch.put_block(self.topic, self.partition, base, block);
+        put.map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &fjall::Error) -> LogError {
+        LogError::Broken(format!("compaction of {}/{}: {error}", self.topic, self.partition))
     }
 
     /// What was removed and what takes its place go together.
     fn commit(&mut self) -> Result<(), LogError> {
-        self.close_block();
+        self.close_block()?;
         self.batched = 0;
         let written = std::mem::take(&mut self.written);
         // A batch must not hold two writes of one key: what is overwritten needs no removal.
@@ -223,8 +226,6 @@ impl Rewrite<'_> {
             self.batch.remove_block(self.topic, self.partition, base);
         }
         let batch = std::mem::replace(&mut self.batch, self.store.batch());
-        batch.commit_lazily().map_err(|error| {
-            LogError::Broken(format!("compaction of {}/{}: {error}", self.topic, self.partition))
-        })
+        batch.commit_lazily().map_err(|error| self.broken(&error))
     }
 }

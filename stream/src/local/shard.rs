@@ -171,10 +171,10 @@ impl Shard {
         }
     }
 
-    /// Forgets the tail, after blocks were rewritten on disk.
+    /// Forgets blocks of the tail that were rewritten on disk.
     pub(super) fn forget_tail_before(&self, offset: u64) {
         let mut state = self.lock();
-        while state.tail.get(1).is_some_and(|(next, _)| *next <= offset) {
+        while state.tail.front().is_some_and(|(base, _)| *base < offset) {
             if let Some((_, block)) = state.tail.pop_front() {
                 state.tail_bytes = state.tail_bytes.saturating_sub(block.len());
             }

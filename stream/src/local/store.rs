@@ -3,8 +3,8 @@
 //! In: blocks, offsets of groups, marks. Out: the same, after a crash too.
 //! Never: a decision; who may write what is known elsewhere.
 //!
-//! One keyspace for each partition (`mozdef.raw/0`): base offset (big-endian)
-//! → block. One keyspace `meta`:
+//! One keyspace for each partition (`mozdef.raw/0`), made with its first
+//! record: base offset (big-endian) → block. One keyspace `meta`:
 //!
 //! ```text
 //! id                              → log id, 32 hex digits
@@ -18,6 +18,7 @@
 //! Numbers are little-endian unless said otherwise.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use fjall::compaction::Fifo;
@@ -47,7 +48,7 @@ const FILES_MAX: usize = 256;
 pub(super) struct Store {
     db: Database,
     meta: Keyspace,
-    partitions: Slots<Keyspace>,
+    partitions: Slots<OnceLock<Keyspace>>,
     #[cfg(test)]
     pub(super) fault: std::sync::atomic::AtomicBool,
 }
@@ -94,7 +95,10 @@ impl Store {
             .open()?;
         let meta = db.keyspace("meta", || small_keyspace().max_memtable_size(SMALL_MEMTABLE_BYTES))?;
         let partitions = Slots::try_new(partitions, |topic, partition| {
-            db.keyspace(&format!("{}/{partition}", topic.name()), || keyspace_of(topic))
+            let name = keyspace_name(topic, partition);
+            let known =
+                db.keyspace_exists(&name).then(|| db.keyspace(&name, || keyspace_of(topic))).transpose()?;
+            Ok::<_, fjall::Error>(known.map_or_else(OnceLock::new, OnceLock::from))
         })?;
         Ok(Store {
             db,
@@ -123,6 +127,23 @@ impl Store {
         Batch { store: self, inner: self.db.batch() }
     }
 
+    /// The keyspace of a partition that has ever had a record.
+    fn keyspace(&self, topic: Topic, partition: u32) -> Option<&Keyspace> {
+        self.partitions.get(topic, partition)?.get()
+    }
+
+    /// The keyspace of a partition, made where it is absent. A keyspace costs some twenty flushes, so those of topics
+    /// that are never used are never made.
+    fn keyspace_made(&self, topic: Topic, partition: u32) -> fjall::Result<Option<&Keyspace>> {
+        let Some(slot) = self.partitions.get(topic, partition) else { return Ok(None) };
+        if slot.get().is_none() {
+            let made = self.db.keyspace(&keyspace_name(topic, partition), || keyspace_of(topic))?;
+            // Whoever was faster has the same keyspace.
+            if slot.set(made).is_err() {}
+        }
+        Ok(slot.get())
+    }
+
     /// Visits the blocks of a partition in order, from the one that may hold `from`, until told to stop.
     pub(super) fn blocks(
         &self,
@@ -131,7 +152,7 @@ impl Store {
         from: u64,
         mut visit: impl FnMut(Bytes) -> bool,
     ) -> fjall::Result<()> {
-        let Some(keyspace) = self.partitions.get(topic, partition) else { return Ok(()) };
+        let Some(keyspace) = self.keyspace(topic, partition) else { return Ok(()) };
         let snapshot = self.db.snapshot();
         let at_or_before = snapshot.range(keyspace, ..=from.to_be_bytes()).next_back();
         if let Some(entry) = at_or_before {
@@ -150,13 +171,13 @@ impl Store {
 
     /// The last block of a partition.
     pub(super) fn last_block(&self, topic: Topic, partition: u32) -> fjall::Result<Option<Bytes>> {
-        let Some(keyspace) = self.partitions.get(topic, partition) else { return Ok(None) };
+        let Some(keyspace) = self.keyspace(topic, partition) else { return Ok(None) };
         keyspace.last_key_value().map(|entry| Ok(Bytes::from(entry.value()?))).transpose()
     }
 
     /// Gives back the files that hold only blocks before `offset`.
     pub(super) fn drop_before(&self, topic: Topic, partition: u32, offset: u64) -> fjall::Result<()> {
-        let Some(keyspace) = self.partitions.get(topic, partition) else { return Ok(()) };
+        let Some(keyspace) = self.keyspace(topic, partition) else { return Ok(()) };
         keyspace.tree.drop_range(..offset.to_be_bytes())?;
         Ok(())
     }
@@ -166,7 +187,8 @@ impl Store {
         self.partitions
             .iter()
             .filter(|(t, _, _)| *t == topic)
-            .map(|(_, _, keyspace)| keyspace.disk_space())
+            .filter_map(|(_, _, keyspace)| keyspace.get())
+            .map(|keyspace| keyspace.disk_space())
             .sum()
     }
 
@@ -227,15 +249,22 @@ pub(super) struct Batch<'a> {
 
 impl Batch<'_> {
     /// Writes a block at its base offset, in the place of one that was there.
-    pub(super) fn put_block(&mut self, topic: Topic, partition: u32, base: u64, block: Bytes) {
-        if let Some(keyspace) = self.store.partitions.get(topic, partition) {
+    pub(super) fn put_block(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        base: u64,
+        block: Bytes,
+    ) -> fjall::Result<()> {
+        if let Some(keyspace) = self.store.keyspace_made(topic, partition)? {
             self.inner.insert(keyspace, base.to_be_bytes(), block);
         }
+        Ok(())
     }
 
     /// Removes a block (compacted topics only).
     pub(super) fn remove_block(&mut self, topic: Topic, partition: u32, base: u64) {
-        if let Some(keyspace) = self.store.partitions.get(topic, partition) {
+        if let Some(keyspace) = self.store.keyspace(topic, partition) {
             self.inner.remove(keyspace, base.to_be_bytes());
         }
     }
@@ -293,6 +322,10 @@ impl Batch<'_> {
     pub(super) fn commit_lazily(self) -> fjall::Result<()> {
         self.inner.commit()
     }
+}
+
+fn keyspace_name(topic: Topic, partition: u32) -> String {
+    format!("{}/{partition}", topic.name())
 }
 
 fn partition_key(kind: &str, topic: Topic, partition: u32) -> String {

@@ -65,7 +65,10 @@ async fn another_format_is_refused_and_left_alone() {
     open(options(folder.path())).await.close().await;
     std::fs::write(folder.path().join("format"), "2\n").unwrap();
     let refused = open_public(options(folder.path())).await.err().unwrap();
-    assert!(matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("\"2\""), "{refused}");
+    assert!(
+        matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("\"2\""),
+        "{refused}"
+    );
     std::fs::write(folder.path().join("format"), "1\n").unwrap();
     open(options(folder.path())).await;
 }
@@ -103,7 +106,9 @@ async fn expired_records_leave_the_disk() {
     let mut most = 0;
     for _ in 0..60 {
         for _ in 0..4 {
-            log.produce((0..1000).map(|i| record(Topic::Raw, i % 2, "", vec![b'x'; 1000])).collect()).await.unwrap();
+            log.produce((0..1000).map(|i| record(Topic::Raw, i % 2, "", vec![b'x'; 1000])).collect())
+                .await
+                .unwrap();
         }
         log.upkeep().await.unwrap();
         most = most.max(log.bytes(Topic::Raw));

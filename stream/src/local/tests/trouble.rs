@@ -113,7 +113,11 @@ async fn closing_writes_what_is_queued_and_wakes_who_waits() {
         }
     }
     let log = open(options(folder.path())).await;
-    let mut found: Vec<_> = all(&log, Topic::Raw, 0).await.iter().map(|r| String::from_utf8_lossy(&r.value).into_owned()).collect();
+    let mut found: Vec<_> = all(&log, Topic::Raw, 0)
+        .await
+        .iter()
+        .map(|r| String::from_utf8_lossy(&r.value).into_owned())
+        .collect();
     found.sort();
     acked.sort();
     assert_eq!(found, acked);
@@ -124,7 +128,10 @@ async fn a_partition_that_does_not_exist_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(options(folder.path())).await;
     let refused = log.produce(vec![record(Topic::Raw, 2, "", "x")]).await;
-    assert!(matches!(&refused, Err(LogError::Broken(why)) if why.contains("has 2 partitions")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(LogError::Broken(why)) if why.contains("has 2 partitions")),
+        "{refused:?}"
+    );
     assert!(log.fetch(Topic::Raw, 2, 0, PLENTY).await.unwrap().is_empty());
     log.produce(vec![record(Topic::Raw, 1, "", "the log itself is well")]).await.unwrap();
 }
