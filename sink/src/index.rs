@@ -125,7 +125,9 @@ impl Index {
 
     /// Names of the indices that an alias stands for, sorted; none where there is no such alias.
     pub async fn indices_of(&self, alias: &str) -> Result<Vec<String>, IndexError> {
-        let found = self.json(Method::Get, &format!("/_alias/{alias}"), None, &[404]).await?;
+        let found = self
+            .json(Method::Get, &format!("/_alias/{}", crate::indices::encoded(alias)), None, &[404])
+            .await?;
         let mut names: Vec<String> =
             found.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         names.sort_unstable();

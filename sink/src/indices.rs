@@ -150,7 +150,7 @@ fn week_start(day: &str) -> Option<String> {
 }
 
 /// A name in a path; a plugin chose it, so it may hold anything.
-fn encoded(name: &str) -> String {
+pub(crate) fn encoded(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
