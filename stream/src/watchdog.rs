@@ -11,8 +11,11 @@ use tokio::time::Instant;
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// Watches the partitions of one consumer.
-#[derive(Debug, Default)]
-pub(crate) struct Watchdog(HashMap<u32, Seen>);
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    patience: Duration,
+    seen: HashMap<u32, Seen>,
+}
 
 #[derive(Debug)]
 struct Seen {
@@ -21,14 +24,19 @@ struct Seen {
 }
 
 impl Watchdog {
-    /// Looks at a partition. `true`: it has stood still for [`STALL`], since it moved or since this was said last.
+    /// `patience`: how long a partition with lag may stand still.
+    pub(crate) fn new(patience: Duration) -> Watchdog {
+        Watchdog { patience, seen: HashMap::new() }
+    }
+
+    /// Looks at a partition. `true`: it has stood still for too long, since it moved or since this was said last.
     pub(crate) fn look(&mut self, partition: u32, committed: u64, end: u64, now: Instant) -> bool {
-        let seen = self.0.entry(partition).or_insert(Seen { committed, since: now });
+        let seen = self.seen.entry(partition).or_insert(Seen { committed, since: now });
         if committed != seen.committed || committed >= end {
             *seen = Seen { committed, since: now };
             return false;
         }
-        let is_stalled = now.saturating_duration_since(seen.since) >= STALL;
+        let is_stalled = now.saturating_duration_since(seen.since) >= self.patience;
         if is_stalled {
             seen.since = now;
         }
@@ -37,7 +45,7 @@ impl Watchdog {
 
     /// The partition is not ours any more.
     pub(crate) fn forget(&mut self, partition: u32) {
-        self.0.remove(&partition);
+        self.seen.remove(&partition);
     }
 }
 
@@ -47,12 +55,12 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::Watchdog;
+    use super::{STALL, Watchdog};
 
     #[test]
     fn only_lag_that_stands_still_is_a_stall() {
         let start = Instant::now();
-        let mut dog = Watchdog::default();
+        let mut dog = Watchdog::new(STALL);
         let mut check = |seconds: u64, committed: u64, end: u64, expected: bool| {
             let now = start + Duration::from_secs(seconds);
             assert_eq!(dog.look(0, committed, end, now), expected, "at {seconds} s");

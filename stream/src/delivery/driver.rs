@@ -19,7 +19,7 @@ use crate::log::{Consumer, FetchLimits, LogError, Polled, SharedLog, Transaction
 use crate::partition::{Effect, Input, Partition, Span};
 use crate::record::{NewRecord, Record};
 use crate::shutdown::Shutdown;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{STALL, Watchdog};
 
 /// Time between two measurements of lag.
 const MEASURE: Duration = Duration::from_secs(1);
@@ -66,7 +66,8 @@ pub(super) struct Driver {
     /// No commit before this, after one had no effect.
     commit_after: Option<Instant>,
     next_measure: Instant,
-    watchdog: Watchdog,
+    pub(super) grace: Duration,
+    pub(super) watchdog: Watchdog,
 }
 
 impl Driver {
@@ -89,7 +90,8 @@ impl Driver {
             ledger: Ledger::default(),
             commit_after: None,
             next_measure: Instant::now(),
-            watchdog: Watchdog::default(),
+            grace: GRACE,
+            watchdog: Watchdog::new(STALL),
         }
     }
 
@@ -426,7 +428,7 @@ impl Driver {
     /// The end: what is in flight is waited for within the grace time; the rest is delivered again later.
     async fn drain(&mut self, consumer: &mut dyn Consumer) -> Result<End, LogError> {
         let all: Vec<u32> = self.partitions.keys().copied().collect();
-        self.finish(consumer, &all, GRACE).await?;
+        self.finish(consumer, &all, self.grace).await?;
         self.flying.shutdown().await;
         self.forget(&all, Input::Revoke);
         Ok(End::Drained)

@@ -296,3 +296,185 @@ impl State {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::topic::Topic;
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    use super::{Claim, Grant, Group, SESSION, Told};
+    use crate::invariants::{LG_5, LG_9};
+
+    fn group(partitions: usize) -> Group {
+        Group::new("g".to_owned(), Topic::Raw, vec![None; partitions])
+    }
+
+    fn granted(told: Told) -> Vec<Grant> {
+        match told {
+            Told::Assigned(grants) => grants,
+            other => panic!("expected a grant, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_owner_that_does_not_answer_loses_what_it_was_asked_for() {
+        let (group, start) = (group(2), Instant::now());
+        let silent = group.join(start);
+        let held: Vec<(u32, u64)> =
+            granted(group.next(silent, &[], start)).iter().map(|g| (g.partition, g.epoch)).collect();
+        let new = group.join(start);
+        assert_eq!(group.next(new, &[], start + SESSION / 2), Told::Nothing);
+        let taken = granted(group.next(new, &[], start + SESSION));
+        assert_eq!(taken.len(), 1);
+        let p = taken[0].partition;
+        // Its late commit is fenced, and it learns of the loss.
+        let late = |p: u32| Claim { partition: p, epoch: held[p as usize].1, next: 5 };
+        assert!(!group.begin_commit(silent, &[late(p)]), "{}", LG_5.text);
+        assert!(group.begin_commit(silent, &[late(1 - p)]));
+        assert_eq!(group.next(silent, &held, start + SESSION), Told::Lost(vec![p]));
+    }
+
+    #[test]
+    fn a_partition_waits_for_the_commit_of_its_old_owner() {
+        let (group, now) = (group(1), Instant::now());
+        let old = group.join(now);
+        let Grant { epoch, .. } = granted(group.next(old, &[], now))[0];
+        let claims = [Claim { partition: 0, epoch, next: 7 }];
+        assert!(group.begin_commit(old, &claims));
+        group.leave(old, now);
+        let new = group.join(now);
+        assert_eq!(group.next(new, &[], now), Told::Nothing, "{}", LG_9.text);
+        group.end_commit(&claims, true);
+        assert_eq!(granted(group.next(new, &[], now))[0].committed, Some(7));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Join,
+        Leave(usize),
+        Poll(usize),
+        Release(usize),
+        BeginCommit(usize, u64),
+        EndCommit,
+        Wait(u64),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            2 => Just(Act::Join),
+            1 => any::<usize>().prop_map(Act::Leave),
+            8 => any::<usize>().prop_map(Act::Poll),
+            3 => any::<usize>().prop_map(Act::Release),
+            3 => (any::<usize>(), 0..9_u64).prop_map(|(member, more)| Act::BeginCommit(member, more)),
+            3 => Just(Act::EndCommit),
+            1 => (0..12_u64).prop_map(Act::Wait),
+        ]
+    }
+
+    /// What members believe.
+    #[derive(Default)]
+    struct Members {
+        held: BTreeMap<u64, BTreeMap<u32, u64>>,
+        leaving: BTreeMap<u64, Vec<u32>>,
+    }
+
+    impl Members {
+        fn pick(&self, n: usize) -> Option<u64> {
+            (!self.held.is_empty()).then(|| *self.held.keys().nth(n % self.held.len()).unwrap())
+        }
+
+        /// One poll, as the consumer does it.
+        fn poll(&mut self, group: &Group, member: u64, now: Instant) {
+            let held: Vec<(u32, u64)> = self.held[&member].iter().map(|(p, e)| (*p, *e)).collect();
+            let own = self.held.get_mut(&member).unwrap();
+            match group.next(member, &held, now) {
+                Told::Assigned(grants) => own.extend(grants.iter().map(|g| (g.partition, g.epoch))),
+                Told::Lost(gone) => own.retain(|p, _| !gone.contains(p)),
+                Told::Revoked(going) => {
+                    self.leaving.insert(member, going);
+                }
+                Told::Nothing => {}
+            }
+        }
+
+        fn release(&mut self, group: &Group, member: u64, now: Instant) {
+            let going = self.leaving.remove(&member).unwrap_or_default();
+            self.held.get_mut(&member).unwrap().retain(|p, _| !going.contains(p));
+            group.release(member, &going, now);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// LG-5 and LG-9 over random histories; and in the end all is shared out evenly.
+        #[test]
+        fn partitions_have_one_owner_and_commits_only_come_from_it(
+            partitions in 1..7_u32, acts in prop::collection::vec(act(), 1..120),
+        ) {
+            let group = group(partitions as usize);
+            let mut now = Instant::now();
+            let mut members = Members::default();
+            let mut under_way: Vec<Vec<Claim>> = Vec::new();
+            for act in acts {
+                match act {
+                    Act::Join if members.held.len() < 5 => {
+                        members.held.insert(group.join(now), BTreeMap::new());
+                    }
+                    Act::Join => {}
+                    Act::Leave(n) => if let Some(member) = members.pick(n) {
+                        group.leave(member, now);
+                        members.held.remove(&member);
+                        members.leaving.remove(&member);
+                    },
+                    Act::Poll(n) => if let Some(member) = members.pick(n) {
+                        if members.leaving.contains_key(&member) {
+                            members.release(&group, member, now);
+                        }
+                        members.poll(&group, member, now);
+                    },
+                    Act::Release(n) => if let Some(member) = members.pick(n) {
+                        members.release(&group, member, now);
+                    },
+                    Act::BeginCommit(n, more) => if let Some(member) = members.pick(n) {
+                        let claim = |(p, e): (&u32, &u64)| Claim {
+                            partition: *p, epoch: *e, next: group.committed(*p).unwrap_or(0) + more,
+                        };
+                        let claims: Vec<Claim> = members.held[&member].iter().map(claim).collect();
+                        let newest = |c: &Claim| members.held.values().filter_map(|h| h.get(&c.partition)).all(|e| *e <= c.epoch);
+                        if under_way.is_empty() && group.begin_commit(member, &claims) {
+                            prop_assert!(claims.iter().all(newest), "{}", LG_5.text);
+                            under_way.push(claims);
+                        }
+                    },
+                    Act::EndCommit => if let Some(claims) = under_way.pop() {
+                        group.end_commit(&claims, true);
+                    },
+                    Act::Wait(seconds) => now += std::time::Duration::from_secs(seconds),
+                }
+                let committing = under_way.iter().flatten();
+                for claim in committing {
+                    let later = members.held.values().filter_map(|h| h.get(&claim.partition)).any(|e| *e > claim.epoch);
+                    prop_assert!(!later, "{}", LG_9.text);
+                }
+            }
+            under_way.drain(..).for_each(|claims| group.end_commit(&claims, true));
+            // Everybody polls a few times: each partition has one owner, and shares differ by one at most.
+            for _ in 0..4 {
+                for member in members.held.keys().copied().collect::<Vec<_>>() {
+                    members.release(&group, member, now);
+                    members.poll(&group, member, now);
+                    members.release(&group, member, now);
+                }
+            }
+            let shares: Vec<usize> = members.held.values().map(BTreeMap::len).collect();
+            if let (Some(least), Some(most)) = (shares.iter().min(), shares.iter().max()) {
+                prop_assert_eq!(shares.iter().sum::<usize>(), partitions as usize);
+                prop_assert!(most - least <= 1, "{:?}", shares);
+            }
+        }
+    }
+}

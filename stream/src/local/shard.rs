@@ -181,3 +181,80 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::time::Timestamp;
+
+    use super::{Appended, Shard};
+    use crate::local::store::Floor;
+    use crate::log::Extent;
+
+    const MB: u64 = 1 << 20;
+
+    /// Ten blocks of 1 MB with ten records each, one a minute.
+    fn filled() -> Shard {
+        let shard = Shard::new(Extent { start: 0, end: 0 }, 0, Timestamp::MIN, Vec::new());
+        for i in 0..10_u64 {
+            let (base, time) = (i * 10, at(i));
+            let mile = shard.mile_due(base, shard.bytes(), time);
+            let block = Bytes::from(vec![0; MB as usize]);
+            shard.publish(vec![Appended { base, end: base + 10, block }], time, mile);
+        }
+        shard
+    }
+
+    fn at(minute: u64) -> Timestamp {
+        Timestamp::from_millis(minute as i64 * 60_000)
+    }
+
+    /// Miles lie at 0, 40 (4 MB) and 80 (8 MB).
+    #[track_caller]
+    fn check(older_than: Timestamp, bytes_max: u64, expected: Option<(u64, &[u64])>) {
+        let found = filled().expired(older_than, bytes_max);
+        let expected = expected.map(|(start, gone)| (Floor { start, end: 100 }, gone.to_vec()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn stretches_expire_by_the_age_of_their_newest_record() {
+        check(at(0), u64::MAX, None);
+        check(at(3), u64::MAX, None);
+        check(at(4), u64::MAX, Some((40, &[0])));
+        check(at(8), u64::MAX, Some((80, &[0, 40])));
+        check(at(9), u64::MAX, Some((80, &[0, 40])));
+        check(at(10), u64::MAX, Some((100, &[0, 40, 80])));
+    }
+
+    #[test]
+    fn stretches_expire_while_there_is_too_much() {
+        check(at(0), 10 * MB, None);
+        check(at(0), 10 * MB - 1, Some((40, &[0])));
+        check(at(0), 6 * MB - 1, Some((80, &[0, 40])));
+        check(at(0), 0, Some((80, &[0, 40])));
+    }
+
+    #[test]
+    fn the_tail_serves_who_follows_closely() {
+        let shard = filled();
+        // 2 MB are kept: the last two blocks.
+        assert_eq!(shard.tail(79, 1).map(|blocks| blocks.len()), None);
+        assert_eq!(shard.tail(80, usize::MAX).map(|blocks| blocks.len()), Some(2));
+        assert_eq!(shard.tail(99, usize::MAX).map(|blocks| blocks.len()), Some(1));
+        assert_eq!(shard.tail(80, 1).map(|blocks| blocks.len()), Some(1));
+        assert_eq!(shard.tail(100, usize::MAX).map(|blocks| blocks.len()), Some(0));
+        shard.forget_tail_before(100);
+        assert_eq!(shard.tail(99, usize::MAX), None);
+    }
+
+    #[test]
+    fn a_search_by_time_begins_at_the_mile_before() {
+        let shard = filled();
+        for (minute, expected) in [(0, 0), (4, 0), (5, 40), (8, 40), (9, 80), (60, 80)] {
+            assert_eq!(shard.mile_before(at(minute)), expected, "{minute}");
+        }
+        shard.raise_start(60);
+        assert_eq!(shard.mile_before(at(0)), 60);
+    }
+}

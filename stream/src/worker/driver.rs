@@ -21,7 +21,7 @@ use crate::log::{Consumer, FetchLimits, LogError, Polled, SharedLog, Transaction
 use crate::partition::{Effect, Input, Partition};
 use crate::record::{NewRecord, Record};
 use crate::shutdown::Shutdown;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{STALL, Watchdog};
 
 /// One fetch, and so one call of `process`.
 const LIMITS: FetchLimits = FetchLimits { records_max: 1000, bytes_max: 1 << 20 };
@@ -68,7 +68,7 @@ pub(super) struct Driver {
     partitions: BTreeMap<u32, Partition>,
     pending: Pending,
     next_tick: Instant,
-    watchdog: Watchdog,
+    pub(super) watchdog: Watchdog,
     /// The last commit had no effect, and will be tried again.
     held_up: bool,
 }
@@ -90,7 +90,7 @@ impl Driver {
             partitions: BTreeMap::new(),
             pending: Pending::default(),
             next_tick: Instant::now(),
-            watchdog: Watchdog::default(),
+            watchdog: Watchdog::new(STALL),
             held_up: false,
         }
     }

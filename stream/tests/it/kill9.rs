@@ -22,6 +22,8 @@ const CHILD_FOLDER: &str = "MOZDEF_TEST_KILL9_FOLDER";
 const CHILD_ROUND: &str = "MOZDEF_TEST_KILL9_ROUND";
 const TEST_NAME: &str = "kill9::what_is_acknowledged_survives_kill_9_at_twenty_random_points";
 const KILLS: u64 = 20;
+/// More kills, for a long run by hand.
+const KILLS_VARIABLE: &str = "MOZDEF_TEST_KILLS";
 const PRODUCERS: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +37,8 @@ async fn what_is_acknowledged_survives_kill_9_at_twenty_random_points() {
     let folder = tempfile::tempdir().unwrap();
     let mut acked: HashMap<String, u64> = HashMap::new();
     let mut id = None;
-    for round in 0..KILLS {
+    let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    for round in 0..kills {
         let child = start(folder.path(), round);
         acked.extend(run_and_kill(child, Duration::from_millis(random.below(250))));
         let clock = Clock::System;
@@ -45,8 +48,8 @@ async fn what_is_acknowledged_survives_kill_9_at_twenty_random_points() {
         drop(log);
         local.close().await;
     }
-    println!("{} batches acknowledged over {KILLS} kills", acked.len());
-    assert!(acked.len() as u64 > KILLS * PRODUCERS);
+    println!("{} batches acknowledged over {kills} kills", acked.len());
+    assert!(acked.len() as u64 > kills * PRODUCERS);
 }
 
 fn start(folder: &Path, round: u64) -> Child {

@@ -4,6 +4,9 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod contract;
+mod delivery_loop;
+mod flaky;
 mod kill9;
 mod kit;
 mod local_contract;
+mod worker_loop;
