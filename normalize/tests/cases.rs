@@ -1,6 +1,8 @@
 //! The recorded cases of this room, with the listed right value where the
 //! original was wrong: `tests/deviations/<area>.jsonl` beside this crate.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 
 use normalize::cases::{Area, Outcome, is_row_of, run};

@@ -29,6 +29,9 @@ pub struct Chain {
     ran: Vec<(usize, Run)>,
     /// Those that failed on the event in hand.
     failed: Vec<usize>,
+    /// Numbers and names of those that ran on the last event.
+    listed: Vec<usize>,
+    list: Event,
 }
 
 /// What the chain did with an event.
@@ -57,7 +60,15 @@ impl Chain {
         for (number, plugin) in (0..u16::MAX).zip(&plugins) {
             words.register(number, &plugin.registration());
         }
-        Chain { plugins, words, matched: Numbers::default(), ran: Vec::new(), failed: Vec::new() }
+        Chain {
+            plugins,
+            words,
+            matched: Numbers::default(),
+            ran: Vec::new(),
+            failed: Vec::new(),
+            listed: Vec::new(),
+            list: Event::new(),
+        }
     }
 
     /// The plugins' names, in order; a plugin's number is its place.
@@ -81,7 +92,7 @@ impl Chain {
         tally: &mut Tally,
     ) -> Result<Verdict, EditError> {
         self.ran.clear();
-        self.words.find(event, &mut self.matched);
+        self.words.find(event, 0, &mut self.matched);
         let mut from = 0;
         while let Some(number) = self.matched.next(from) {
             from = number + 1;
@@ -94,7 +105,7 @@ impl Chain {
                     self.ran.push((number, Run::Changed));
                     // What it wrote or removed decides which of the later ones run.
                     if from < self.plugins.len() {
-                        self.words.find(event, &mut self.matched);
+                        self.words.find(event, from, &mut self.matched);
                     }
                 }
                 Ok(Outcome::Dropped) => {
@@ -131,16 +142,28 @@ impl Chain {
     }
 
     /// The names of those that ran, unless the event has a `mozdef` of its own.
-    fn write_names(&self, event: &mut Event) -> Result<(), EditError> {
+    fn write_names(&mut self, event: &mut Event) -> Result<(), EditError> {
         static PLUGINS: LazyLock<Path> = LazyLock::new(|| Path::new("mozdef.plugins"));
         if event.member("mozdef").is_some() {
             return Ok(());
         }
-        event.set(&PLUGINS, New::EmptyArray)?;
-        for plugin in self.ran.iter().filter_map(|(number, _)| self.plugins.get(*number)) {
-            event.push(&PLUGINS, plugin.name())?;
+        // The events of a stream mostly wake the same plugins.
+        if !self.ran.iter().map(|(number, _)| number).eq(&self.listed)
+            || self.list.member("plugins").is_none()
+        {
+            self.listed.clear();
+            self.listed.extend(self.ran.iter().map(|(number, _)| *number));
+            self.list.clear();
+            self.list.set_member("plugins", New::EmptyArray)?;
+            let names = self.listed.iter().filter_map(|number| self.plugins.get(*number));
+            names
+                .map(|plugin| plugin.name())
+                .try_for_each(|name| self.list.push(&Path::new("plugins"), name))?;
         }
-        Ok(())
+        match self.list.member("plugins") {
+            Some(names) => event.set(&PLUGINS, names),
+            None => event.set(&PLUGINS, New::EmptyArray),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Which plugins an event wakes: one pass over its keys and strings against a
-//! hash table of all registrations, whatever the number of plugins.
+//! table of all registrations, whatever the number of plugins.
 //!
 //! In: an event. Out: a set of plugin numbers. Never: a part of a string; a
 //! registration equals the whole, whatever the case. (ASCII words equal ASCII
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use model::event::{Event, Value, Visit};
 
-/// Words below this length, in bytes, are sorted out by length, first and last letter before they are hashed.
+/// Words below this length, in bytes, are told apart by length and a sketch of three letters.
 const SHAPES: usize = 64;
 
 /// A set of plugin numbers.
@@ -22,10 +22,25 @@ impl Numbers {
         self.0.resize(count.div_ceil(64), 0);
     }
 
-    fn add(&mut self, number: usize) {
-        if let Some(block) = self.0.get_mut(number / 64) {
-            *block |= 1 << (number % 64);
+    /// Whether it was not there yet.
+    fn add(&mut self, number: usize) -> bool {
+        let bit = 1 << (number % 64);
+        match self.0.get_mut(number / 64) {
+            Some(block) if *block & bit == 0 => {
+                *block |= bit;
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// Those that are at least `from`; how many were not there yet.
+    fn add_all(&mut self, numbers: &[u16], from: usize) -> usize {
+        numbers
+            .iter()
+            .map(|number| usize::from(*number))
+            .filter(|number| *number >= from && self.add(*number))
+            .count()
     }
 
     /// The lowest number in the set that is at least `from`.
@@ -39,88 +54,102 @@ impl Numbers {
     }
 }
 
-/// The first and last letters that words of one length have, a bit for each.
-#[derive(Clone, Copy, Debug, Default)]
-struct Shape {
-    first: u32,
-    last: u32,
-}
-
 /// The registrations of all plugins.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    /// Lower-cased word to plugin numbers.
-    plugins: HashMap<Box<str>, Vec<u16>, foldhash::fast::RandomState>,
-    /// By length.
-    shapes: Vec<Shape>,
-    /// Longest word that the shapes do not tell of, because it is long or not ASCII; 0 where there is none.
+    /// ASCII words by length, below [`SHAPES`].
+    short: Vec<Group>,
+    /// The others, lower-cased.
+    odd: HashMap<Box<str>, Vec<u16>, foldhash::fast::RandomState>,
+    /// Length of the longest of the others; 0 where there is none.
     odd_longest: usize,
+    /// One more than the highest plugin number.
     count: usize,
-    lower: String,
+}
+
+/// The words of one length.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// The sketches of all of them.
+    sketches: u64,
+    words: Vec<Word>,
+}
+
+#[derive(Clone, Debug)]
+struct Word {
+    sketch: u64,
+    text: Box<str>,
+    plugins: Vec<u16>,
 }
 
 impl Words {
     /// Registers the words of the plugin of this number.
     pub(super) fn register(&mut self, number: u16, words: &[&str]) {
         self.count = self.count.max(usize::from(number) + 1);
-        self.shapes.resize(SHAPES, Shape::default());
+        self.short.resize(SHAPES, Group::default());
         for word in words {
-            let word = word.to_lowercase();
-            match self.shapes.get_mut(word.len()) {
-                Some(shape) if word.is_ascii() => {
-                    shape.first |= letter(word.as_bytes().first());
-                    shape.last |= letter(word.as_bytes().last());
+            match self.short.get_mut(word.len()) {
+                Some(group) if word.is_ascii() => group.add(word, number),
+                _ => {
+                    self.odd_longest = self.odd_longest.max(word.len());
+                    add_once(self.odd.entry(word.to_lowercase().into_boxed_str()).or_default(), number);
                 }
-                _ => self.odd_longest = self.odd_longest.max(word.len()),
-            }
-            let numbers = self.plugins.entry(word.into_boxed_str()).or_default();
-            if !numbers.contains(&number) {
-                numbers.push(number);
             }
         }
     }
 
-    /// The plugins that a key or a string of the event names.
-    pub(super) fn find(&mut self, event: &Event, found: &mut Numbers) {
+    /// The plugins from this number on that a key or a string of the event names.
+    pub(super) fn find(&self, event: &Event, from: usize, found: &mut Numbers) {
         found.clear(self.count);
+        let mut missing = self.count.saturating_sub(from);
         event.visit(&mut |visit| match visit {
-            Visit::Key(text) | Visit::Leaf(Value::String(text)) => self.look_up(text, found),
-            Visit::Leaf(_) => {}
-        });
-    }
-
-    #[inline]
-    fn look_up(&mut self, text: &str, found: &mut Numbers) {
-        if let Some(shape) = self.shapes.get(text.len()) {
-            let bytes = text.as_bytes();
-            if shape.first & letter(bytes.first()) != 0 && shape.last & letter(bytes.last()) != 0 {
-                return self.look_up_possible(text, found);
+            Visit::Key(text) | Visit::Leaf(Value::String(text)) if missing > 0 => {
+                let sketch = sketch(text);
+                if let Some(group) = self.short.get(text.len()).filter(|group| group.sketches & sketch != 0) {
+                    missing -= group.look_up(text, sketch, from, found);
+                }
+                // Lower-casing may change the length of what is not ASCII, at most threefold.
+                if self.odd_longest > 0 && text.len() <= self.odd_longest.saturating_mul(3) {
+                    let plugins = self.odd.get(text.to_lowercase().as_str());
+                    missing -= plugins.map_or(0, |plugins| found.add_all(plugins, from));
+                }
             }
-        }
-        // Lower-casing may change the length of what is not ASCII, at most threefold.
-        if self.odd_longest > 0 && text.len() <= self.odd_longest.saturating_mul(3) {
-            self.look_up_possible(text, found);
-        }
-    }
-
-    fn look_up_possible(&mut self, text: &str, found: &mut Numbers) {
-        self.lower.clear();
-        if text.is_ascii() {
-            self.lower.push_str(text);
-            self.lower.make_ascii_lowercase();
-        } else {
-            self.lower.extend(text.chars().flat_map(char::to_lowercase));
-        }
-        for number in self.plugins.get(self.lower.as_str()).into_iter().flatten() {
-            found.add(usize::from(*number));
-        }
+            Visit::Key(_) | Visit::Leaf(_) => {}
+        });
     }
 }
 
-/// One bit for a letter, whatever its case.
+impl Group {
+    fn add(&mut self, word: &str, number: u16) {
+        let sketch = sketch(word);
+        self.sketches |= sketch;
+        match self.words.iter_mut().find(|known| known.text.eq_ignore_ascii_case(word)) {
+            Some(known) => add_once(&mut known.plugins, number),
+            None => self.words.push(Word { sketch, text: word.into(), plugins: vec![number] }),
+        }
+    }
+
+    /// Adds the plugins of a text; how many of them are new.
+    fn look_up(&self, text: &str, sketch: u64, from: usize, found: &mut Numbers) -> usize {
+        let equal = |word: &&Word| word.sketch == sketch && word.text.eq_ignore_ascii_case(text);
+        self.words.iter().find(equal).map_or(0, |word| found.add_all(&word.plugins, from))
+    }
+}
+
+fn add_once(numbers: &mut Vec<u16>, number: u16) {
+    if !numbers.contains(&number) {
+        numbers.push(number);
+    }
+}
+
+/// One of 64 bits for the first, middle and last letter, whatever their case.
 #[inline]
-fn letter(byte: Option<&u8>) -> u32 {
-    1 << (byte.copied().unwrap_or_default() & 31)
+fn sketch(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let letter = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default() & 31);
+    let (first, middle, last) =
+        (letter(bytes.first()), letter(bytes.get(bytes.len() / 2)), letter(bytes.last()));
+    1 << ((first + 7 * middle + 19 * last) & 63)
 }
 
 /// Every key, and every value that is no object or array, in document order; text lower-cased: what registrations
@@ -148,7 +177,7 @@ mod tests {
             set.register(number as u16, &[word]);
         }
         let mut numbers = Numbers::default();
-        set.find(&Event::from_json(json).unwrap(), &mut numbers);
+        set.find(&Event::from_json(json).unwrap(), 0, &mut numbers);
         let mut list = Vec::new();
         while let Some(number) = numbers.next(list.last().map_or(0, |last| last + 1)) {
             list.push(number);
@@ -168,6 +197,17 @@ mod tests {
         let many: Vec<String> = (0..200).map(|n| format!("word{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(found(&many, r#"{"Word7":"word199","x":["WORD64"]}"#), [7, 64, 199]);
+    }
+
+    #[test]
+    fn only_plugins_from_a_number_on_are_looked_for() {
+        let mut set = Words::default();
+        for (number, word) in ["a", "b", "b", "c"].iter().enumerate() {
+            set.register(number as u16, &[word]);
+        }
+        let mut numbers = Numbers::default();
+        set.find(&Event::from_json(r#"{"a":"b","c":"b"}"#).unwrap(), 2, &mut numbers);
+        assert_eq!((numbers.next(0), numbers.next(3), numbers.next(4)), (Some(2), Some(3), None));
     }
 
     proptest! {

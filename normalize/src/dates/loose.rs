@@ -109,10 +109,12 @@ impl<'t> Reader<'t> {
             return self.clock(value);
         }
         let part_follows = |c: u8| c.is_ascii_digit() || c.is_ascii_alphabetic();
-        if self.parts.no_date() && digits.len() <= 4 && !after_clock {
-            if let Some(sign) = ['-', '/', '.'].into_iter().find(|sign| self.sign_then(*sign, part_follows)) {
-                return self.joined(Piece::Number { value, digits: digits.len() }, sign, reference);
-            }
+        if self.parts.no_date()
+            && digits.len() <= 4
+            && !after_clock
+            && let Some(sign) = ['-', '/', '.'].into_iter().find(|sign| self.sign_then(*sign, part_follows))
+        {
+            return self.joined(Piece::Number { value, digits: digits.len() }, sign, reference);
         }
         match digits.len() {
             8 if self.parts.no_date() => self.compact_date(value),
@@ -253,11 +255,11 @@ impl<'t> Reader<'t> {
         let last = std::mem::replace(&mut self.last, Last::Other);
         let word = self.take_while(char::is_alphabetic);
         let lower = word.to_lowercase();
-        if self.parts.month.is_none() {
-            if let Some(month) = month(&lower) {
-                self.parts.month = Some(month);
-                return;
-            }
+        if self.parts.month.is_none()
+            && let Some(month) = month(&lower)
+        {
+            self.parts.month = Some(month);
+            return;
         }
         match lower.as_str() {
             "am" | "pm" if self.parts.clock.is_some() => {
@@ -277,7 +279,7 @@ impl<'t> Reader<'t> {
 
     /// A sign is an offset only right after a clock, or after a zone's name as in `GMT+3`.
     fn offset_may_follow(&self) -> bool {
-        let digit_follows = self.rest.bytes().nth(1).is_some_and(|c| c.is_ascii_digit());
+        let digit_follows = self.rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         let open = self.parts.zone_minutes.is_none() || self.parts.zone_minutes == Some(0);
         digit_follows && open && self.last != Last::Other
     }

@@ -9,7 +9,6 @@ mod cloudtrail;
 mod convert;
 mod field;
 
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use model::event::{EditError, Event, New, Object, Path, Value};
@@ -49,12 +48,21 @@ pub struct Context<'a> {
 /// Maps events; its memory is reused from one to the next.
 #[derive(Debug, Default)]
 pub struct Mapper {
-    key: String,
+    /// Cleaned keys of the members in `unknown`, one after the other.
+    names: String,
     text: String,
-    /// Numbers of the input's members that go into details as they are.
-    unknown: Vec<usize>,
+    /// Members of the input that go into details as they are: number, and where the cleaned key ends in `names`.
+    unknown: Vec<(usize, usize)>,
     /// The event's own time, when one was readable.
     time: Option<Timestamp>,
+}
+
+/// Where a member of the input went.
+enum Kept {
+    /// Its field has it, or it says nothing.
+    Mapped,
+    /// Into details, once all fields are written.
+    AsItIs,
 }
 
 impl Mapper {
@@ -68,6 +76,7 @@ impl Mapper {
         marks: &mut Marks,
     ) -> Result<(), EditError> {
         self.unknown.clear();
+        self.names.clear();
         self.time = None;
         output.set_member("receivedtimestamp", context.received)?;
         output.set_member("mozdefhostname", context.hostname)?;
@@ -77,12 +86,19 @@ impl Mapper {
         }
         let has_summary = input.member("summary").is_some();
         for (number, (key, value)) in input.root().iter().enumerate() {
-            let mut name = std::mem::take(&mut self.key);
-            clean_key(key, &mut name);
-            let field = field::of(mapping, &name);
-            let done = self.field(field, &name, value, number, has_summary, context.reference, output, marks);
-            self.key = name;
-            done?;
+            let mut names = std::mem::take(&mut self.names);
+            let start = names.len();
+            clean_key(key, &mut names);
+            let name = names.get(start..).unwrap_or_default();
+            let field = field::of(mapping, name);
+            let kept = self.field(field, name, value, has_summary, context.reference, output, marks);
+            if matches!(kept, Ok(Kept::AsItIs)) {
+                self.unknown.push((number, names.len()));
+            } else {
+                names.truncate(start);
+            }
+            self.names = names;
+            kept?;
         }
         self.unknown_into_details(input.root(), output)?;
         self.finish(mapping, output, context)
@@ -97,17 +113,14 @@ impl Mapper {
         field: Field,
         name: &str,
         value: Value<'_>,
-        number: usize,
         has_summary: bool,
         reference: Reference,
         output: &mut Event,
         marks: &mut Marks,
-    ) -> Result<(), EditError> {
-        match field {
-            Field::Unknown => {
-                self.unknown.push(number);
-                Ok(())
-            }
+    ) -> Result<Kept, EditError> {
+        let written = match field {
+            Field::Unknown => return Ok(Kept::AsItIs),
+            Field::Time => return Ok(self.time(name, value, reference, marks)),
             Field::Ignored => Ok(()),
             Field::Text(member) => self.text_member(member, value, output),
             Field::Raw(member) => raw_member(member, value, output),
@@ -116,10 +129,6 @@ impl Mapper {
                 None => Ok(()),
             },
             Field::Payload => self.text_member("summary", value, output),
-            Field::Time => {
-                self.time(name, value, number, reference, marks);
-                Ok(())
-            }
             Field::Facility => {
                 raw_member("source", value, output)?;
                 self.text_member("facility", value, output)
@@ -144,7 +153,8 @@ impl Mapper {
                 self.text_member("category", value, output)
             }
             Field::CloudTrailName => cloudtrail::event_name(value, &mut self.text, output),
-        }
+        };
+        written.map(|()| Kept::Mapped)
     }
 
     fn text_member(&mut self, member: &str, value: Value<'_>, output: &mut Event) -> Result<(), EditError> {
@@ -154,17 +164,15 @@ impl Mapper {
         }
     }
 
-    fn time(&mut self, name: &str, value: Value<'_>, number: usize, reference: Reference, marks: &mut Marks) {
+    fn time(&mut self, name: &str, value: Value<'_>, reference: Reference, marks: &mut Marks) -> Kept {
         if let Some(time) = dates::to_utc(value, reference) {
             self.time = Some(time);
-            return;
-        }
-        if !value.is_null() {
-            self.unknown.push(number);
+            return Kept::Mapped;
         }
         let shown = text_of(value, &mut self.text).unwrap_or("null");
         let (name, shown) = (excerpt(name), excerpt(shown));
         marks.add(Kind::Time, format!("key mapping: {name} is no full date, kept as text: {shown}"));
+        if value.is_null() { Kept::Mapped } else { Kept::AsItIs }
     }
 
     /// Unless details had the key already; of two unknown keys that become equal the later wins.
@@ -174,18 +182,18 @@ impl Mapper {
         }
         let stated = output.member("details").and_then(Value::as_object).map_or(0, Object::len);
         let mut wanted = self.unknown.iter().copied().peekable();
-        for (number, (key, value)) in input.iter().enumerate() {
-            if wanted.next_if_eq(&number).is_none() {
-                continue;
-            }
-            clean_key(key, &mut self.key);
+        let mut start = 0;
+        for (number, (_, value)) in input.iter().enumerate() {
+            let Some((_, end)) = wanted.next_if(|(next, _)| *next == number) else { continue };
+            let name = self.names.get(start..end).unwrap_or_default();
+            start = end;
             let there = stated > 0
                 && output
                     .member("details")
                     .and_then(Value::as_object)
-                    .is_some_and(|details| details.iter().take(stated).any(|(known, _)| known == self.key));
+                    .is_some_and(|details| details.iter().take(stated).any(|(known, _)| known == name));
             if !there {
-                output.set_in("details", &self.key, value)?;
+                output.set_in("details", name, value)?;
             }
         }
         Ok(())
@@ -213,24 +221,49 @@ impl Mapper {
     }
 }
 
-/// The key as rules see it: without `@`, lower-cased.
+/// Appends the key as rules see it: without `@`, lower-cased.
 fn clean_key(key: &str, out: &mut String) {
-    out.clear();
-    if key.is_ascii() {
+    if key.bytes().all(|c| c.is_ascii() && c != b'@') {
+        let start = out.len();
         out.push_str(key);
-        out.make_ascii_lowercase();
-        if key.contains('@') {
-            out.retain(|c| c != '@');
+        if let Some(name) = out.get_mut(start..) {
+            name.make_ascii_lowercase();
         }
     } else {
         out.extend(key.chars().filter(|c| *c != '@').flat_map(char::to_lowercase));
     }
 }
 
-/// Appends MozDef's form of an instant.
+/// Appends an instant as its `Display` writes it, without the machinery of formatting: every event has two.
 pub(crate) fn write_time(time: Timestamp, out: &mut String) {
-    // Writing to a String cannot fail.
-    if write!(out, "{time}").is_err() {}
+    let (year, month, day) = time.civil_date();
+    let in_day = time.micros().rem_euclid(86_400_000_000);
+    let (seconds, micros) = (in_day / 1_000_000, in_day % 1_000_000);
+    let parts = [
+        (i64::from(year), 4, '-'),
+        (i64::from(month), 2, '-'),
+        (i64::from(day), 2, 'T'),
+        (seconds / 3600, 2, ':'),
+        (seconds / 60 % 60, 2, ':'),
+        (seconds % 60, 2, if micros == 0 { '+' } else { '.' }),
+    ];
+    for (number, digits, after) in parts {
+        push_digits(number, digits, out);
+        out.push(after);
+    }
+    if micros != 0 {
+        push_digits(micros, 6, out);
+        out.push('+');
+    }
+    out.push_str("00:00");
+}
+
+/// The last `digits` decimal digits of a number that is not negative.
+fn push_digits(number: i64, digits: u32, out: &mut String) {
+    for place in (0..digits).rev() {
+        let digit = u8::try_from(number / 10_i64.pow(place) % 10).unwrap_or_default();
+        out.push(char::from(b'0' + digit));
+    }
 }
 
 fn raw_member(member: &str, value: Value<'_>, output: &mut Event) -> Result<(), EditError> {

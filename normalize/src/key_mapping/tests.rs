@@ -101,6 +101,16 @@ fn windows_events_of_nxlog_keep_every_field() {
 
 proptest! {
     #[test]
+    fn times_are_written_as_they_display(micros in i64::MIN..i64::MAX, short in 0..3_i64) {
+        for micros in [micros, micros / 1000, short * 1_000_000, micros / 1_000_000 * 1_000_000] {
+            let time = Timestamp::from_micros(micros);
+            let mut text = String::new();
+            super::write_time(time, &mut text);
+            prop_assert_eq!(text, time.to_string());
+        }
+    }
+
+    #[test]
     fn no_value_of_any_key_is_lost(keys in proptest::collection::vec("[a-zA-Z@]{1,9}", 0..8)) {
         let members: Vec<String> = keys.iter().enumerate().map(|(n, key)| format!(r#""{key}":"value-{n}""#)).collect();
         for mapping in [Mapping::EventTask, Mapping::Sqs, Mapping::CloudTrail] {
