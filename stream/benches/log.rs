@@ -4,6 +4,13 @@
 //!
 //! `cargo bench -p stream --bench log [-- EVENTS]`
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a benchmark stops when it cannot measure, and prints"
+)]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

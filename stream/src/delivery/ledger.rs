@@ -62,11 +62,11 @@ impl Ledger {
         let keys: Vec<(u32, u64)> =
             self.0.range((partition, 0)..(partition, next)).map(|(key, _)| *key).collect();
         for key in keys {
-            if self.0.get(&key).is_some_and(|finished| finished.to <= next) {
-                if let Some(finished) = self.0.remove(&key) {
-                    account.done = account.done.saturating_add(finished.done);
-                    account.dead.extend(finished.dead);
-                }
+            if self.0.get(&key).is_some_and(|finished| finished.to <= next)
+                && let Some(finished) = self.0.remove(&key)
+            {
+                account.done = account.done.saturating_add(finished.done);
+                account.dead.extend(finished.dead);
             }
         }
     }

@@ -33,12 +33,13 @@ impl Core {
         if records.is_empty() && commit.is_none() {
             return Ok(Vec::new());
         }
-        let (blocks, places) = self.fill(records)?;
-        let bytes: usize = blocks.iter().map(|block| block.filled.len()).sum();
+        let plan = self.plan(records)?;
+        let bytes: usize = plan.lanes.iter().map(|lane| lane.left).sum();
         let wanted = bytes.div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES);
         let permits = u32::try_from(wanted).unwrap_or(u32::MAX);
         let closed = |_| LogError::Unavailable("it is closed".to_owned());
         let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(closed)?;
+        let (blocks, places) = fill(records, plan);
         let partitions: Vec<u32> = blocks.iter().map(|block| block.partition).collect();
         let (reply, answer) = oneshot::channel();
         let request = Request { blocks, commit, reply, permit };
@@ -50,7 +51,7 @@ impl Core {
             return Err(self.why_not());
         }
         let bases = self.answer(answer).await?;
-        let position = |(block, index): (usize, u64)| {
+        let position = |Place { block, index }: Place| {
             let place = bases.get(block).zip(partitions.get(block));
             let (base, partition) = place.ok_or_else(|| LogError::Broken("it has lost count".to_owned()))?;
             Ok(Position { partition: *partition, offset: base.saturating_add(index) })
@@ -82,44 +83,24 @@ impl Core {
         }
     }
 
-    /// Fills blocks by partition; for each record its block and its place there.
-    fn fill(&self, records: &[NewRecord]) -> Result<(Vec<NewBlock>, Vec<(usize, u64)>), LogError> {
+    /// Where each record goes.
+    fn plan(&self, records: &[NewRecord]) -> Result<Plan, LogError> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.partitions).unwrap_or(0);
-        // For each partition met: bytes still to come, and the block that is open.
-        let mut open: Vec<(Topic, u32, usize, Option<usize>)> = Vec::new();
+        let mut lanes: Vec<Lane> = Vec::new();
         let mut targets = Vec::with_capacity(records.len());
         for record in records {
-            let partition = self.check_record(record, turn)?;
-            let found = open.iter().position(|(t, p, _, _)| *t == record.topic && *p == partition);
+            let (topic, partition) = (record.topic, self.check_record(record, turn)?);
+            let found = lanes.iter().position(|lane| lane.topic == topic && lane.partition == partition);
             let index = found.unwrap_or_else(|| {
-                open.push((record.topic, partition, 0, None));
-                open.len().saturating_sub(1)
+                lanes.push(Lane { topic, partition, left: 0, open: None });
+                lanes.len().saturating_sub(1)
             });
-            if let Some((_, _, bytes, _)) = open.get_mut(index) {
-                *bytes = bytes.saturating_add(stored_size(record));
+            if let Some(lane) = lanes.get_mut(index) {
+                lane.left = lane.left.saturating_add(stored_size(record));
             }
             targets.push(index);
         }
-        let mut blocks: Vec<NewBlock> = Vec::with_capacity(open.len());
-        let mut places = Vec::with_capacity(records.len());
-        for (record, target) in records.iter().zip(targets) {
-            let Some((topic, partition, left, current)) = open.get_mut(target) else { continue };
-            let size = stored_size(record);
-            let is_full =
-                current.and_then(|index| blocks.get(index)).is_none_or(|block| block.filled.is_full());
-            if is_full {
-                let capacity = (*left).min(block::BLOCK_BYTES.saturating_add(size));
-                *current = Some(blocks.len());
-                blocks.push(NewBlock { topic: *topic, partition: *partition, filled: Filled::new(capacity) });
-            }
-            *left = left.saturating_sub(size);
-            let index = current.unwrap_or(0);
-            if let Some(block) = blocks.get_mut(index) {
-                places.push((index, u64::from(block.filled.count())));
-                block.filled.push(record);
-            }
-        }
-        Ok((blocks, places))
+        Ok(Plan { lanes, targets })
     }
 
     /// The partition that a record goes to.
@@ -142,6 +123,53 @@ impl Core {
         }
         Ok(partition)
     }
+}
+
+/// The records of one call that go to one partition.
+struct Lane {
+    topic: Topic,
+    partition: u32,
+    /// Bytes that are still to come.
+    left: usize,
+    /// The block that is being filled.
+    open: Option<usize>,
+}
+
+/// The partitions that a call writes to, and which of them each record goes to.
+struct Plan {
+    lanes: Vec<Lane>,
+    targets: Vec<usize>,
+}
+
+/// A record's block, and its place there.
+struct Place {
+    block: usize,
+    index: u64,
+}
+
+/// Fills blocks by partition.
+fn fill(records: &[NewRecord], plan: Plan) -> (Vec<NewBlock>, Vec<Place>) {
+    let mut lanes = plan.lanes;
+    let mut blocks: Vec<NewBlock> = Vec::with_capacity(lanes.len());
+    let mut places = Vec::with_capacity(records.len());
+    for (record, target) in records.iter().zip(plan.targets) {
+        let Some(lane) = lanes.get_mut(target) else { continue };
+        let size = stored_size(record);
+        let open = lane.open.filter(|index| blocks.get(*index).is_some_and(|block| !block.filled.is_full()));
+        let index = open.unwrap_or_else(|| {
+            let capacity = lane.left.min(block::BLOCK_BYTES.saturating_add(size));
+            let filled = Filled::new(capacity);
+            blocks.push(NewBlock { topic: lane.topic, partition: lane.partition, filled });
+            blocks.len().saturating_sub(1)
+        });
+        lane.open = Some(index);
+        lane.left = lane.left.saturating_sub(size);
+        if let Some(block) = blocks.get_mut(index) {
+            places.push(Place { block: index, index: u64::from(block.filled.count()) });
+            block.filled.push(record);
+        }
+    }
+    (blocks, places)
 }
 
 /// About as many bytes as the record takes in a block.

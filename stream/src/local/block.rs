@@ -321,13 +321,16 @@ mod tests {
 
     use super::*;
 
-    fn a_record() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Vec<(String, Vec<u8>)>)> {
+    /// Key, value and headers.
+    type Parts = (Vec<u8>, Vec<u8>, Vec<(String, Vec<u8>)>);
+
+    fn a_record() -> impl Strategy<Value = Parts> {
         let name = prop_oneof![Just("received".to_owned()), Just("rule".to_owned()), "[a-zé-]{0,9}"];
         let bytes = || prop::collection::vec(any::<u8>(), 0..300);
         (bytes(), bytes(), prop::collection::vec((name, bytes()), 0..5))
     }
 
-    fn new_record((key, value, headers): (Vec<u8>, Vec<u8>, Vec<(String, Vec<u8>)>)) -> NewRecord {
+    fn new_record((key, value, headers): Parts) -> NewRecord {
         let mut all = Headers::new();
         for (name, value) in headers {
             all.push(name, value);

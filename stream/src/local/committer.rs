@@ -127,11 +127,11 @@ fn write(core: &Core, calls: Vec<Request>, bytes: usize, time: Timestamp) {
             answer(call.reply, Err(LogError::NoSpace(why.clone())));
             continue;
         }
-        if let Some(commit) = &call.commit {
-            if !commit.group.begin_commit(commit.member, &commit.claims) {
-                answer(call.reply, Err(LogError::Fenced));
-                continue;
-            }
+        if let Some(commit) = &call.commit
+            && !commit.group.begin_commit(commit.member, &commit.claims)
+        {
+            answer(call.reply, Err(LogError::Fenced));
+            continue;
         }
         waiting.push(add(core, call, &mut growths, time));
     }

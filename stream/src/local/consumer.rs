@@ -157,10 +157,10 @@ impl Consumer for LocalConsumer {
             if let Some(told) = self.told() {
                 return Ok(told);
             }
-            if limits.records_max > 0 {
-                if let Some(records) = self.read(limits).await? {
-                    return Ok(records);
-                }
+            if limits.records_max > 0
+                && let Some(records) = self.read(limits).await?
+            {
+                return Ok(records);
             }
             let at_end = self.at_end();
             let Some(deadline) = deadline.filter(|deadline| *deadline > Instant::now()) else {

@@ -155,10 +155,10 @@ impl Store {
         let Some(keyspace) = self.keyspace(topic, partition) else { return Ok(()) };
         let snapshot = self.db.snapshot();
         let at_or_before = snapshot.range(keyspace, ..=from.to_be_bytes()).next_back();
-        if let Some(entry) = at_or_before {
-            if !visit(Bytes::from(entry.value()?)) {
-                return Ok(());
-            }
+        if let Some(entry) = at_or_before
+            && !visit(Bytes::from(entry.value()?))
+        {
+            return Ok(());
         }
         let Some(after) = from.checked_add(1) else { return Ok(()) };
         for entry in snapshot.range(keyspace, after.to_be_bytes()..) {

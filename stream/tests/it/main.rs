@@ -1,7 +1,15 @@
 //! Integration tests of the log: the contract that every log keeps, the local
 //! log's own promises, and the two loops over it.
 
-#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "all of this binary is tests; their helpers may fail as they do"
+)]
 
 mod contract;
 mod delivery_loop;

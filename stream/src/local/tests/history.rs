@@ -45,10 +45,13 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What the log must hold: (offset, key, value, appended) by topic and partition.
+/// Offset, key, value, time.
+type Kept = (u64, Bytes, Bytes, Timestamp);
+
+/// What the log must hold.
 #[derive(Default)]
 struct Model {
-    kept: BTreeMap<(Topic, u32), Vec<(u64, Bytes, Bytes, Timestamp)>>,
+    kept: BTreeMap<(Topic, u32), Vec<Kept>>,
     ends: BTreeMap<(Topic, u32), u64>,
     committed: BTreeMap<u32, u64>,
 }
