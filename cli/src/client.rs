@@ -38,13 +38,19 @@ impl AdminClient {
             .with_context(|| format!("{} is no address such as http://127.0.0.1:9600", self.base))?;
         url.query_pairs_mut().extend_pairs(parameters);
         let response = self.http.get(url).send().await.map_err(|error| {
-            let hint = if error.is_connect() { "; is `mozdef up` running? (--admin gives another address)" } else { "" };
+            let hint = if error.is_connect() {
+                "; is `mozdef up` running? (--admin gives another address)"
+            } else {
+                ""
+            };
             anyhow::anyhow!("cannot reach MozDef at {}{hint}", self.base)
         })?;
         let status = response.status();
-        let body = response.bytes().await.with_context(|| format!("the answer of {} broke off", self.base))?;
-        let value: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("{} answered {status}, but not JSON; is it MozDef's admin address?", self.base))?;
+        let body =
+            response.bytes().await.with_context(|| format!("the answer of {} broke off", self.base))?;
+        let value: Value = serde_json::from_slice(&body).with_context(|| {
+            format!("{} answered {status}, but not JSON; is it MozDef's admin address?", self.base)
+        })?;
         if !status.is_success() {
             bail!("{}", value.get("error").and_then(Value::as_str).unwrap_or("the server could not answer"));
         }

@@ -60,6 +60,7 @@ pub(crate) fn load(explicit: Option<&Path>) -> anyhow::Result<Loaded> {
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read the configuration {}", file.display()))?;
+    let bytes =
+        std::fs::read(file).with_context(|| format!("cannot read the configuration {}", file.display()))?;
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.display()))
 }

@@ -43,7 +43,8 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 /// Log data on a terminal: control characters (and so escape sequences) become visible dots, length is bounded.
 pub(crate) fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 400;
-    let mut out: String = text.chars().take(CHARACTERS_MAX).map(|c| if c.is_control() { '·' } else { c }).collect();
+    let mut out: String =
+        text.chars().take(CHARACTERS_MAX).map(|c| if c.is_control() { '·' } else { c }).collect();
     if text.chars().nth(CHARACTERS_MAX).is_some() {
         out.push('…');
     }

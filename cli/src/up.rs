@@ -32,8 +32,6 @@ pub(crate) struct Running {
     pub index: String,
     /// Where the admin listener is.
     pub admin: SocketAddr,
-    /// The log.
-    pub log: SharedLog,
     /// Events and alerts in the index.
     pub search: sink::search::Searcher,
     ready: Arc<Readiness>,
@@ -96,17 +94,23 @@ pub(crate) async fn start(config: &Config, clock: Clock) -> anyhow::Result<Runni
     start_normalizer(config, &log, &clock, &shutdown, &mut stages)?;
 
     let gateway = listeners.gateway.local_addr()?;
-    let serving =
-        ingest::http::serve(config.ingest.http.clone(), log.clone(), clock.clone(), listeners.gateway, shutdown.clone());
+    let serving = ingest::http::serve(
+        config.ingest.http.clone(),
+        log.clone(),
+        clock.clone(),
+        listeners.gateway,
+        shutdown.clone(),
+    );
     stages.spawn(async move { ("gateway", serving.await.context("the gateway stopped")) });
 
     let ready = Arc::new(Readiness::default());
     let admin_address = listeners.admin.local_addr()?;
-    let shared = Arc::new(Admin { log: log.clone(), search: search.clone(), ready: ready.clone(), sinks, clock });
+    let shared =
+        Arc::new(Admin { log: log.clone(), search: search.clone(), ready: ready.clone(), sinks, clock });
     let serving = admin::serve(listeners.admin, shared, ended(shutdown));
     stages.spawn(async move { ("admin", serving.await.context("the admin listener stopped")) });
     ready.set(true);
-    Ok(Running { gateway, index, admin: admin_address, log, search, ready, trigger, stages })
+    Ok(Running { gateway, index, admin: admin_address, search, ready, trigger, stages })
 }
 
 impl Running {
@@ -219,7 +223,12 @@ fn start_correlator(
         (
             "match",
             Box::new(matcher),
-            WorkerOptions { group: "mozdef-match", stage: Stage::Match, input: Topic::Events, changelog: None },
+            WorkerOptions {
+                group: "mozdef-match",
+                stage: Stage::Match,
+                input: Topic::Events,
+                changelog: None,
+            },
         ),
         (
             "window",

@@ -75,8 +75,13 @@ impl AlertId {
     }
 }
 
+/// Digest of what an event was made of: two records of one id are the same event when it is equal.
+pub fn content_digest(parts: &[&[u8]]) -> Hex {
+    Hex::of(&digest_after(b"content", parts))
+}
+
 /// 32 hex digits on the stack.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hex([u8; 32]);
 
 impl Hex {

@@ -6,6 +6,7 @@
 
 use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
+use model::ids::Hex;
 use model::time::Timestamp;
 
 use crate::chain::tally::Tally;
@@ -40,6 +41,8 @@ pub struct Raw<'r> {
     pub endpoint: Option<&'r str>,
     /// Whether that is a custom endpoint: key mapping is skipped.
     pub custom_endpoint: bool,
+    /// Digest of what it was made of, written to `mozdef.digest`: by it the sink tells a repetition from a conflict.
+    pub digest: Option<Hex>,
 }
 
 /// What became of it.
@@ -177,6 +180,13 @@ impl Normalizer {
         self.chain.begin();
         while !self.attempt(raw, tally)? {}
         schema::complete(&mut self.event, &self.received, &self.hostname)?;
+        if let Some(digest) = raw.digest {
+            // A document of a custom endpoint may hold `mozdef` as something else; then there is no digest.
+            match self.event.set_in("mozdef", "digest", digest.as_str()) {
+                Ok(()) | Err(EditError::NotAnObject) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         for remark in self.failures.drain(..) {
             self.marks.add(Kind::Plugin, remark);
         }

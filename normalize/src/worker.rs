@@ -10,7 +10,7 @@ use bytes::Bytes;
 use model::config::NormalizeConfig;
 use model::error::Reason;
 use model::headers;
-use model::ids::EventId;
+use model::ids::{EventId, Hex, content_digest};
 use model::metrics::Stage;
 use model::time::Timestamp;
 use model::topic::Topic;
@@ -104,6 +104,7 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
         received,
         endpoint: record.headers.get_str(headers::ENDPOINT),
         custom_endpoint: record.headers.get_str(headers::CUSTOM_ENDPOINT) == Some("true"),
+        digest: Some(digest(record)),
     };
     match normalizer.normalize(raw, tally) {
         Normalized::Event { json, metadata } => {
@@ -132,6 +133,17 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
             Some(dead(record, event_id(log_id, record), reason, &detail))
         }
     }
+}
+
+/// Digest of the original bytes and of the headers that say how they are read; not of when or by what way they came.
+fn digest(record: &Record) -> Hex {
+    let header = |name| record.headers.get(name).map_or(&b""[..], |value| value);
+    content_digest(&[
+        &record.value,
+        header(headers::CONTENT_TYPE),
+        header(headers::ENDPOINT),
+        header(headers::CUSTOM_ENDPOINT),
+    ])
 }
 
 /// When the gateway took it, or else when the log did.

@@ -76,9 +76,11 @@ async fn follow(server: &Server, expected: usize) -> anyhow::Result<BTreeMap<Str
         news["cursor"].as_str().unwrap_or("start").clone_into(&mut cursor);
         for alert in news["alerts"].as_array().into_iter().flatten() {
             let name = alert.pointer("/events/0/documentsource/details/requestparameters/name");
-            let name = name.map(|name| name["raw_value"].as_str().or(name.as_str()).unwrap_or_default().to_owned());
+            let name =
+                name.map(|name| name["raw_value"].as_str().or(name.as_str()).unwrap_or_default().to_owned());
             let summary = alert.get("summary").and_then(Value::as_str).unwrap_or_default();
-            let name = name.or_else(|| summary.split_whitespace().last().map(str::to_owned)).unwrap_or_default();
+            let name =
+                name.or_else(|| summary.split_whitespace().last().map(str::to_owned)).unwrap_or_default();
             seen.entry(name.trim_matches('"').to_owned()).or_insert(now);
         }
     }
@@ -102,13 +104,24 @@ async fn main() -> anyhow::Result<()> {
     let expected = RATE * SECONDS / BATCH / 10;
     let (sent, seen) = tokio::try_join!(load(&server), follow(&server, expected))?;
     let used = cpu_seconds(id) - before;
-    let mut waits: Vec<f64> =
-        sent.iter().filter_map(|(name, at)| seen.get(name).map(|seen| seen.saturating_duration_since(*at).as_secs_f64())).collect();
+    let mut waits: Vec<f64> = sent
+        .iter()
+        .filter_map(|(name, at)| seen.get(name).map(|seen| seen.saturating_duration_since(*at).as_secs_f64()))
+        .collect();
     waits.sort_by(f64::total_cmp);
     anyhow::ensure!(waits.len() == expected, "{} of {expected} alerts were seen", waits.len());
     let at = |share: f64| waits.get(((waits.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    println!("{RATE} events/s for {SECONDS} s: event acknowledged → alert readable p50 {:.3} s, p99 {:.3} s, max {:.3} s", at(0.5), at(0.99), at(1.0));
-    println!("CPU: {used:.1} s for {} events ({:.0} events per CPU second, all stages and the index)", RATE * SECONDS, (RATE * SECONDS) as f64 / used);
+    println!(
+        "{RATE} events/s for {SECONDS} s: event acknowledged → alert readable p50 {:.3} s, p99 {:.3} s, max {:.3} s",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    println!(
+        "CPU: {used:.1} s for {} events ({:.0} events per CPU second, all stages and the index)",
+        RATE * SECONDS,
+        (RATE * SECONDS) as f64 / used
+    );
     println!("RSS under load: {} kB, peak {} kB", status(id, "VmRSS"), status(id, "VmHWM"));
     Ok(())
 }

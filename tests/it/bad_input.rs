@@ -57,10 +57,12 @@ async fn of_a_batch_with_a_bad_line_the_good_ones_are_taken() -> anyhow::Result<
     })
     .await?;
     let (_, letters) = server.dead().await?;
+    ensure!(letters[0]["id"].as_str().is_some_and(|id| id.len() == 32), "{letters:?}");
     let id = letters[0]["id"].as_str().unwrap_or_default().to_owned();
     let (code, shown, error) = server::command(&["dlq", "show", &id, "--admin", &server.admin], None).await?;
     ensure!(code == 0 && shown.contains("broken line"), "{shown}{error}");
-    let (code, listed, error) = server::command(&["dlq", "list", "--json", "--admin", &server.admin], None).await?;
+    let (code, listed, error) =
+        server::command(&["dlq", "list", "--json", "--admin", &server.admin], None).await?;
     let listed: Value = serde_json::from_str(&listed)?;
     ensure!(code == 0 && listed["total"] == 1, "{listed}{error}");
     Ok(())
@@ -114,7 +116,8 @@ async fn a_folder_that_cannot_be_made_is_told_in_one_line() -> anyhow::Result<()
     std::fs::write(&blocked, "not a folder")?;
     let file = write_config(folder.path(), "")?;
     let data = blocked.join("data").display().to_string();
-    let (code, _, error) = server::command(&["--config", &file.display().to_string(), "up", "--data", &data], None).await?;
+    let (code, _, error) =
+        server::command(&["--config", &file.display().to_string(), "up", "--data", &data], None).await?;
     ensure!(code == 1 && error.contains("cannot be written") && error.contains(&data), "{code} {error}");
     ensure!(error.trim().lines().count() == 1, "more than one line: {error}");
     Ok(())

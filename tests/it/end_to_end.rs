@@ -36,7 +36,10 @@ async fn counters_add_up(server: &Server) -> anyhow::Result<()> {
     for stage in ["gateway", "normalizer", "match", "window", "event_sink", "alert_sink"] {
         eventually("counters add up", || async {
             let [taken, out, dropped, dead] = server.counts(stage).await?;
-            ensure!(taken == out + dropped + dead, "{stage}: in {taken} = out {out} + dropped {dropped} + dead {dead}");
+            ensure!(
+                taken == out + dropped + dead,
+                "{stage}: in {taken} = out {out} + dropped {dropped} + dead {dead}"
+            );
             Ok(())
         })
         .await?;
@@ -59,12 +62,17 @@ fn addresses_by_hand(log: &str) -> BTreeSet<String> {
     for line in log.lines().filter(|line| line.contains("sshd[")) {
         let text = line.split_once("]: ").map_or("", |(_, text)| text);
         let failed = text.starts_with("Failed ") || text.starts_with("Invalid user ");
-        let Some(address) = text.split(" from ").last().and_then(|rest| rest.split_whitespace().next()) else { continue };
+        let Some(address) = text.split(" from ").last().and_then(|rest| rest.split_whitespace().next())
+        else {
+            continue;
+        };
         if failed && address.parse::<std::net::Ipv4Addr>().is_ok() {
             times.entry(address.to_owned()).or_default().push(seconds(line));
         }
     }
-    let hot = |times: &Vec<i64>| times.iter().any(|t| times.iter().filter(|u| *t - 120 < **u && **u <= *t).count() >= 10);
+    let hot = |times: &Vec<i64>| {
+        times.iter().any(|t| times.iter().filter(|u| *t - 120 < **u && **u <= *t).count() >= 10)
+    };
     times.into_iter().filter(|(_, times)| hot(times)).map(|(address, _)| address).collect()
 }
 
@@ -72,7 +80,8 @@ fn addresses_by_hand(log: &str) -> BTreeSet<String> {
 fn seconds(line: &str) -> i64 {
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut parts = line.split_whitespace();
-    let month = months.iter().position(|m| Some(*m) == parts.next().map(|p| &p[..3])).unwrap_or(0);
+    let name = parts.next().unwrap_or_default();
+    let month = months.iter().position(|month| *month == name).unwrap_or(0);
     let day: i64 = parts.next().and_then(|d| d.parse().ok()).unwrap_or(0);
     let clock: Vec<i64> = parts.next().unwrap_or("").split(':').filter_map(|p| p.parse().ok()).collect();
     let days: i64 = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31].iter().take(month).sum::<i64>() + day;
@@ -96,7 +105,10 @@ async fn a_real_auth_log_is_searchable_and_its_attackers_are_alerted_on() -> any
     let events: Vec<String> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
-        .map(|line| json!({"message": line, "type": "syslog", "path": "/var/log/auth.log", "host": "shipper1"}).to_string())
+        .map(|line| {
+            json!({"message": line, "type": "syslog", "path": "/var/log/auth.log", "host": "shipper1"})
+                .to_string()
+        })
         .collect();
     for batch in events.chunks(500) {
         let (status, body) = server.post("/events", "application/json", batch.join("\n")).await?;
@@ -132,7 +144,9 @@ async fn a_real_auth_log_is_searchable_and_its_attackers_are_alerted_on() -> any
 
 fn brute_force_addresses(alerts: impl Iterator<Item = Value>) -> BTreeSet<String> {
     let of_rule = alerts.filter(|alert| alert["classname"] == "ssh_bruteforce");
-    of_rule.filter_map(|alert| alert["group"]["details.sourceipaddress"].as_str().map(str::to_owned)).collect()
+    of_rule
+        .filter_map(|alert| alert["group"]["details.sourceipaddress"].as_str().map(str::to_owned))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

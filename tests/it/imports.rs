@@ -48,9 +48,17 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn rooms_import_only_what_lies_below_them() {
     let rooms = dependencies();
-    assert_eq!(rooms.len(), ALLOWED.len(), "a room is missing from the list in this test: {:?}", rooms.keys());
+    assert_eq!(
+        rooms.len(),
+        ALLOWED.len(),
+        "a room is missing from the list in this test: {:?}",
+        rooms.keys()
+    );
     for (room, allowed) in ALLOWED {
-        let wrong: Vec<_> = rooms[*room].iter().filter(|d| rooms.contains_key(*d) && !allowed.contains(&d.as_str())).collect();
+        let wrong: Vec<_> = rooms[*room]
+            .iter()
+            .filter(|d| rooms.contains_key(*d) && !allowed.contains(&d.as_str()))
+            .collect();
         assert!(wrong.is_empty(), "{room} must not import {wrong:?}");
     }
 }
@@ -60,7 +68,10 @@ fn every_outside_system_has_one_door() {
     for (room, names) in dependencies() {
         for (crate_name, doors) in DOORS {
             let named = names.iter().any(|name| name == crate_name);
-            assert!(!named || doors.contains(&room.as_str()), "{room} names {crate_name}; only {doors:?} may");
+            assert!(
+                !named || doors.contains(&room.as_str()),
+                "{room} names {crate_name}; only {doors:?} may"
+            );
         }
     }
 }

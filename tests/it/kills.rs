@@ -44,18 +44,26 @@ fn attempt(number: u64, random: &mut Random, now: Timestamp) -> Value {
 }
 
 /// Sends until told to stop; every request is repeated under its key until it is answered.
-async fn load(gateway: Arc<RwLock<String>>, ledger: Arc<Mutex<Vec<u64>>>, stop: Arc<AtomicBool>, first: u64, seed: u64) {
+async fn load(
+    gateway: Arc<RwLock<String>>,
+    ledger: Arc<Mutex<Vec<u64>>>,
+    stop: Arc<AtomicBool>,
+    first: u64,
+    seed: u64,
+) {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
     let mut random = Random(seed);
     let next = AtomicU64::new(first);
     while !stop.load(Ordering::SeqCst) {
-        let numbers: Vec<u64> = (0..1 + random.below(30)).map(|_| next.fetch_add(1, Ordering::SeqCst)).collect();
+        let numbers: Vec<u64> =
+            (0..1 + random.below(30)).map(|_| next.fetch_add(1, Ordering::SeqCst)).collect();
         let now = Clock::System.now();
         let lines: Vec<String> = numbers.iter().map(|n| attempt(*n, &mut random, now).to_string()).collect();
         let key = format!("ledger-{first}-{}", numbers[0]);
         loop {
             let url = format!("{}/events", gateway.read().await);
-            let request = http.post(url).header("content-type", "application/x-ndjson").header("idempotency-key", &key);
+            let request =
+                http.post(url).header("content-type", "application/x-ndjson").header("idempotency-key", &key);
             match request.body(lines.join("\n")).send().await {
                 Ok(response) if response.status().is_success() => break,
                 _ => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -89,7 +97,8 @@ fn episodes(events: &[Value]) -> Vec<(String, String, String, u64)> {
             }
         }
         for run in runs {
-            let in_run: Vec<_> = times.iter().filter(|(t, _)| run.iter().any(|u| u - T < *t && t <= u)).collect();
+            let in_run: Vec<_> =
+                times.iter().filter(|(t, _)| run.iter().any(|u| u - T < *t && t <= u)).collect();
             let (first, last) = (in_run[0].1.clone(), in_run[in_run.len() - 1].1.clone());
             found.push((group.clone(), first, last, in_run.len() as u64));
         }
@@ -103,9 +112,15 @@ async fn alerts(server: &Server) -> anyhow::Result<Vec<(String, String, String, 
     for hit in server.documents("alerts*").await? {
         let alert = &hit["_source"];
         if alert["classname"] == "ssh_bruteforce" && alert["merged_into"].is_null() {
-            let text = |path: &str| alert.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text =
+                |path: &str| alert.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
             let group = text("/group/details.sourceipaddress");
-            found.push((group, text("/first_event/id"), text("/last_event/id"), alert["count"].as_u64().unwrap_or(0)));
+            found.push((
+                group,
+                text("/first_event/id"),
+                text("/last_event/id"),
+                alert["count"].as_u64().unwrap_or(0),
+            ));
         }
     }
     found.sort();
@@ -114,14 +129,21 @@ async fn alerts(server: &Server) -> anyhow::Result<Vec<(String, String, String, 
 
 async fn each_once(server: &Server, acked: &[u64]) -> anyhow::Result<Vec<Value>> {
     let (dead, letters) = server.dead().await?;
-    ensure!(dead == 0, "dead letters: {letters:?}");
+    ensure!(dead == 0, "{dead} dead letters, such as {:?}", letters.first());
     let events = server.documents("events*").await?;
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for event in &events {
-        *seen.entry(event["_source"]["details"]["ledger"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
+        *seen.entry(event["_source"]["details"]["ledger"].as_str().unwrap_or("?").to_owned()).or_default() +=
+            1;
     }
     let lost: Vec<&u64> = acked.iter().filter(|n| !seen.contains_key(&format!("n{n}"))).collect();
-    ensure!(lost.is_empty(), "{} of {} acknowledged events are lost, such as {:?}", lost.len(), acked.len(), lost.first());
+    ensure!(
+        lost.is_empty(),
+        "{} of {} acknowledged events are lost, such as {:?}",
+        lost.len(),
+        acked.len(),
+        lost.first()
+    );
     let doubled: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).collect();
     ensure!(doubled.is_empty(), "doubled: {doubled:?}");
     Ok(events)
@@ -159,7 +181,8 @@ async fn nothing_is_lost_or_doubled_over_kills_of_the_whole() -> anyhow::Result<
     }
     let acked = ledger.lock().await.clone();
     ensure!(acked.len() > 50 * kills, "only {} events were sent", acked.len());
-    let events = eventually("every acknowledged event is in the index once", || each_once(&server, &acked)).await?;
+    let events =
+        eventually("every acknowledged event is in the index once", || each_once(&server, &acked)).await?;
     let expected = episodes(&events);
     ensure!(!expected.is_empty(), "the load holds brute forces");
     eventually("alerts equal the naive count", || async {
@@ -168,6 +191,10 @@ async fn nothing_is_lost_or_doubled_over_kills_of_the_whole() -> anyhow::Result<
         Ok(())
     })
     .await?;
-    println!("{} events, {} alerts, {kills} kills: nothing lost, nothing doubled", acked.len(), expected.len());
+    println!(
+        "{} events, {} alerts, {kills} kills: nothing lost, nothing doubled",
+        acked.len(),
+        expected.len()
+    );
     Ok(())
 }

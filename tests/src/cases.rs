@@ -74,7 +74,11 @@ impl fmt::Display for Report {
 /// # Errors
 /// When a folder or file cannot be read, or holds what is no case.
 pub fn run(folder: &Path) -> anyhow::Result<Report> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let scratch = tempfile::tempdir()?;
+    let rooms = Rooms {
+        runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        index: embedded::cases::Runner::new(scratch.path()).map_err(|why| anyhow::anyhow!("{why}"))?,
+    };
     let mut report = Report::default();
     for source in entries(folder)? {
         for area in entries(&source)? {
@@ -83,7 +87,7 @@ pub fn run(folder: &Path) -> anyhow::Result<Report> {
             let mut counts = Area { name: name.clone(), ..Area::default() };
             for file in entries(&area)? {
                 for case in cases(&file)? {
-                    counts.add(&file, &case, outcome(&runtime, &name, &stem(&file), &case, &deviations));
+                    counts.add(&file, &case, rooms.outcome(&name, &stem(&file), &case, &deviations));
                 }
             }
             report.areas.push(counts);
@@ -105,29 +109,37 @@ impl Area {
     }
 }
 
-fn outcome(runtime: &tokio::runtime::Runtime, area: &str, file: &str, case: &Value, deviations: &[Value]) -> Outcome {
-    if let Some(known) = normalize::cases::Area::from_folder(area) {
-        let row = deviations.iter().find(|row| normalize::cases::is_row_of(row, known, file, case));
-        return match normalize::cases::run(known, file, case, row) {
-            normalize::cases::Outcome::Passed => Outcome::Passed,
-            normalize::cases::Outcome::NotYetSupported(_) => Outcome::NotYet,
-            normalize::cases::Outcome::Failed(why) => Outcome::Failed(why),
-        };
-    }
-    match area {
-        "http" => {
-            let row = deviations.iter().find(|row| ingest::cases::is_row_of(row, file, case));
-            match runtime.block_on(ingest::cases::run(file, case, row)) {
-                ingest::cases::Outcome::Passed => Outcome::Passed,
-                ingest::cases::Outcome::NotYetSupported(_) => Outcome::NotYet,
-                ingest::cases::Outcome::Failed(why) => Outcome::Failed(why),
-            }
+/// What the rooms need to run cases.
+struct Rooms {
+    runtime: tokio::runtime::Runtime,
+    index: embedded::cases::Runner,
+}
+
+impl Rooms {
+    fn outcome(&self, area: &str, file: &str, case: &Value, deviations: &[Value]) -> Outcome {
+        if let Some(known) = normalize::cases::Area::from_folder(area) {
+            let row = deviations.iter().find(|row| normalize::cases::is_row_of(row, known, file, case));
+            return match normalize::cases::run(known, file, case, row) {
+                normalize::cases::Outcome::Passed => Outcome::Passed,
+                normalize::cases::Outcome::NotYetSupported(_) => Outcome::NotYet,
+                normalize::cases::Outcome::Failed(why) => Outcome::Failed(why),
+            };
         }
-        "query" => match embedded::cases::run(case) {
-            Ok(()) => Outcome::Passed,
-            Err(why) => Outcome::Failed(why),
-        },
-        _ => Outcome::NotYet,
+        match area {
+            "http" => {
+                let row = deviations.iter().find(|row| ingest::cases::is_row_of(row, file, case));
+                match self.runtime.block_on(ingest::cases::run(file, case, row)) {
+                    ingest::cases::Outcome::Passed => Outcome::Passed,
+                    ingest::cases::Outcome::NotYetSupported(_) => Outcome::NotYet,
+                    ingest::cases::Outcome::Failed(why) => Outcome::Failed(why),
+                }
+            }
+            "query" => match self.index.run(case) {
+                Ok(()) => Outcome::Passed,
+                Err(why) => Outcome::Failed(why),
+            },
+            _ => Outcome::NotYet,
+        }
     }
 }
 

@@ -93,7 +93,13 @@ impl Server {
             bail!("mozdef ended before it was ready; see {}", folder.join("mozdef.log").display())
         };
         tokio::time::timeout(PATIENCE, reading).await.context("mozdef was not ready in time")??;
-        Ok(Server { child, gateway, index, admin, http: reqwest::Client::builder().timeout(PATIENCE).build()? })
+        Ok(Server {
+            child,
+            gateway,
+            index,
+            admin,
+            http: reqwest::Client::builder().timeout(PATIENCE).build()?,
+        })
     }
 
     /// kill -9, and waits until it is gone.
@@ -107,7 +113,8 @@ impl Server {
         let started = Instant::now();
         let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         anyhow::ensure!(sent.success(), "cannot send SIGTERM");
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.context("no end after SIGTERM")??;
+        let status =
+            tokio::time::timeout(PATIENCE, self.child.wait()).await.context("no end after SIGTERM")??;
         Ok((status.code().unwrap_or(-1), started.elapsed()))
     }
 
@@ -123,9 +130,15 @@ impl Server {
     }
 
     /// POST to the gateway; gives status and body.
-    pub async fn post(&self, path: &str, media_type: &str, body: impl Into<Vec<u8>>) -> anyhow::Result<(u16, String)> {
+    pub async fn post(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> anyhow::Result<(u16, String)> {
         let url = format!("{}{path}", self.gateway);
-        let response = self.http.post(url).header("content-type", media_type).body(body.into()).send().await?;
+        let response =
+            self.http.post(url).header("content-type", media_type).body(body.into()).send().await?;
         let status = response.status().as_u16();
         Ok((status, String::from_utf8_lossy(&response.bytes().await?).into_owned()))
     }
@@ -143,7 +156,8 @@ impl Server {
         let mut all = Vec::new();
         let mut after: Option<Value> = None;
         loop {
-            let mut body = serde_json::json!({"size": 1000, "query": {"match_all": {}}, "sort": [{"_id": "asc"}]});
+            let mut body =
+                serde_json::json!({"size": 1000, "query": {"match_all": {}}, "sort": [{"_id": "asc"}]});
             if let (Some(after), Some(object)) = (after.take(), body.as_object_mut()) {
                 object.insert("search_after".to_owned(), after);
             }
@@ -186,7 +200,9 @@ where
     loop {
         match condition().await {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => return Err(error.context(format!("gave up waiting: {what}"))),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("gave up waiting: {what}")));
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

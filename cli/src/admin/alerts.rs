@@ -30,11 +30,8 @@ pub(crate) async fn list(
         Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
     };
     let alerts = admin.search.alerts(size).await.map_err(Failure::unavailable)?;
-    let documents: Vec<Value> = alerts
-        .hits
-        .into_iter()
-        .map(|hit| with_id(hit.source, hit.id.as_bytes()))
-        .collect();
+    let documents: Vec<Value> =
+        alerts.hits.into_iter().map(|hit| with_id(hit.source, hit.id.as_bytes())).collect();
     Ok(answer(StatusCode::OK, &json!({"total": alerts.total, "alerts": documents})))
 }
 
@@ -50,8 +47,11 @@ pub(crate) async fn next(
     loop {
         for (partition, offset) in offsets.iter_mut().enumerate() {
             let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-            let records =
-                admin.log.fetch(Topic::Alerts, partition, *offset, FETCH).await.map_err(Failure::unavailable)?;
+            let records = admin
+                .log
+                .fetch(Topic::Alerts, partition, *offset, FETCH)
+                .await
+                .map_err(Failure::unavailable)?;
             for record in records {
                 *offset = record.offset.saturating_add(1);
                 let alert = serde_json::from_slice::<Value>(&record.value).ok();
@@ -94,6 +94,8 @@ async fn cursor(admin: &Admin, after: &str) -> Result<Vec<u64>, Failure> {
     let given: Result<Vec<u64>, _> = after.split(',').map(str::parse).collect();
     match given {
         Ok(given) if given.len() == offsets.len() => Ok(given),
-        _ => Err(Failure::bad(format!("after: {after} is no cursor of this log; begin with `end` or `start`"))),
+        _ => {
+            Err(Failure::bad(format!("after: {after} is no cursor of this log; begin with `end` or `start`")))
+        }
     }
 }

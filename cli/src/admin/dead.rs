@@ -9,6 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use model::headers;
+use model::ids::EventId;
 use model::topic::Topic;
 use serde_json::{Map, Value, json};
 use stream::log::{FetchLimits, SharedLog};
@@ -37,7 +38,7 @@ pub(crate) async fn list(
         total += extent.end.saturating_sub(extent.start);
         let from = extent.start.max(extent.end.saturating_sub(size));
         walk(&admin.log, partition, from, &mut |record| {
-            rows.push((record.appended, summary(record)));
+            rows.push((record.appended, summary(admin.log.id(), record)));
             false
         })
         .await?;
@@ -59,9 +60,9 @@ pub(crate) async fn show(
     for partition in 0..admin.log.partitions(Topic::Dead) {
         let mut found = None;
         walk(&admin.log, partition, 0, &mut |record| {
-            let hit = event_id(record) == id;
+            let hit = event_id(admin.log.id(), record) == id;
             if hit {
-                found = Some(whole(record));
+                found = Some(whole(admin.log.id(), record));
             }
             hit
         })
@@ -91,28 +92,30 @@ async fn walk(
     }
 }
 
-fn event_id(record: &Record) -> String {
-    let id = record.headers.get_str(headers::EVENT_ID).map(str::to_owned);
-    id.unwrap_or_else(|| String::from_utf8_lossy(&record.key).into_owned())
+/// The event's id; a record that the gateway refused, of a client that gave none, is known by its place.
+fn event_id(log_id: &str, record: &Record) -> String {
+    let given = record.headers.get_str(headers::EVENT_ID).or_else(|| std::str::from_utf8(&record.key).ok());
+    let place = || EventId::from_position(log_id, record.topic.name(), record.partition, record.offset, 0);
+    given.filter(|id| !id.is_empty()).map_or_else(|| place().to_string(), str::to_owned)
 }
 
-fn summary(record: &Record) -> Value {
+fn summary(log_id: &str, record: &Record) -> Value {
     let header = |name: &str| record.headers.get_str(name).unwrap_or("-").to_owned();
     json!({
-        "time": record.appended.to_string(), "id": event_id(record), "stage": header(headers::STAGE),
+        "time": record.appended.to_string(), "id": event_id(log_id, record), "stage": header(headers::STAGE),
         "reason": header(headers::REASON), "detail": header(headers::DETAIL),
         "origin": header(headers::ORIGIN), "bytes": record.value.len(),
     })
 }
 
-fn whole(record: &Record) -> Value {
+fn whole(log_id: &str, record: &Record) -> Value {
     let all: Map<String, Value> = record
         .headers
         .iter()
         .map(|(name, value)| (name.to_owned(), Value::String(String::from_utf8_lossy(value).into_owned())))
         .collect();
     json!({
-        "id": event_id(record), "time": record.appended.to_string(), "position": record.origin(),
+        "id": event_id(log_id, record), "time": record.appended.to_string(), "position": record.origin(),
         "bytes": record.value.len(), "headers": all,
         "text": String::from_utf8_lossy(&record.value), "text_is_lossy": std::str::from_utf8(&record.value).is_err(),
         "base64": STANDARD.encode(&record.value),

@@ -105,7 +105,8 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 }
 
 async fn home() -> Response {
-    let paths = ["/metrics", "/healthz", "/readyz", "/api/status", "/api/search?query=*", "/api/alerts", "/api/dead"];
+    let paths =
+        ["/metrics", "/healthz", "/readyz", "/api/status", "/api/search?query=*", "/api/alerts", "/api/dead"];
     answer(StatusCode::OK, &json!({"name": "MozDef", "version": env!("CARGO_PKG_VERSION"), "paths": paths}))
 }
 
@@ -114,7 +115,8 @@ async fn metrics_text() -> Response {
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    let why = if admin.ready.get() { admin.sinks.get().err() } else { Some("starting or draining".to_owned()) };
+    let why =
+        if admin.ready.get() { admin.sinks.get().err() } else { Some("starting or draining".to_owned()) };
     match why {
         None => (StatusCode::OK, "ready\n".to_owned()).into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),

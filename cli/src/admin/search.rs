@@ -24,7 +24,8 @@ pub(crate) async fn search(
         None => 20,
         Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
     };
-    let found = admin.search.events(query, from, to, size).await.map_err(|error| Failure::bad(error.to_string()))?;
+    let found =
+        admin.search.events(query, from, to, size).await.map_err(|error| Failure::bad(error.to_string()))?;
     Ok(answer(StatusCode::OK, &json!({"total": found.total, "hits": found.hits})))
 }
 
@@ -45,7 +46,9 @@ fn instant(text: &str, now: Timestamp, name: &str) -> Result<Timestamp, Failure>
     };
     let day = || Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"));
     parsed.or_else(|| Timestamp::parse_rfc3339(text)).or_else(day).ok_or_else(|| {
-        Failure::bad(format!("{name}: {text} is no time; write 2026-01-31T12:00:00Z, 2026-01-31, or 15m, 2h, 7d for a time ago"))
+        Failure::bad(format!(
+            "{name}: {text} is no time; write 2026-01-31T12:00:00Z, 2026-01-31, or 15m, 2h, 7d for a time ago"
+        ))
     })
 }
 

@@ -45,7 +45,8 @@ fn check(explicit: Option<&Path>, as_json: bool) -> anyhow::Result<ExitCode> {
         for error in &errors {
             output::line(&format!("{}:{error}", file.display()));
         }
-        let verdict = if errors.is_empty() { "is right".to_owned() } else { output::counted(errors.len(), "mistake") };
+        let verdict =
+            if errors.is_empty() { "is right".to_owned() } else { output::counted(errors.len(), "mistake") };
         output::line(&format!("{}: {verdict}", file.display()));
     }
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -34,9 +34,21 @@ struct Sample {
 /// The samples, in the order in which they are played.
 const SAMPLES: [Sample; 4] = [
     Sample { name: "noise.log", kind: Kind::Syslog, text: include_str!("../../../samples/noise.log") },
-    Sample { name: "ssh-brute-force.log", kind: Kind::Syslog, text: include_str!("../../../samples/ssh-brute-force.log") },
-    Sample { name: "port-scan.jsonl", kind: Kind::Json, text: include_str!("../../../samples/port-scan.jsonl") },
-    Sample { name: "aws-trail-off.jsonl", kind: Kind::Json, text: include_str!("../../../samples/aws-trail-off.jsonl") },
+    Sample {
+        name: "ssh-brute-force.log",
+        kind: Kind::Syslog,
+        text: include_str!("../../../samples/ssh-brute-force.log"),
+    },
+    Sample {
+        name: "port-scan.jsonl",
+        kind: Kind::Json,
+        text: include_str!("../../../samples/port-scan.jsonl"),
+    },
+    Sample {
+        name: "aws-trail-off.jsonl",
+        kind: Kind::Json,
+        text: include_str!("../../../samples/aws-trail-off.jsonl"),
+    },
 ];
 
 /// What the alerts for the samples must speak of.
@@ -130,7 +142,11 @@ async fn watch(running: &Running, sent: u64) -> anyhow::Result<Vec<Value>> {
     let mut cursor = "start".to_owned();
     let mut alerts: Vec<Value> = Vec::new();
     loop {
-        let news = tokio::time::timeout(Duration::from_millis(300), client.get("/api/alerts/next", &[("after", &cursor)])).await;
+        let news = tokio::time::timeout(
+            Duration::from_millis(300),
+            client.get("/api/alerts/next", &[("after", &cursor)]),
+        )
+        .await;
         if let Ok(news) = news {
             let news = news?;
             if let Some(next) = news.get("cursor").and_then(Value::as_str) {
@@ -144,7 +160,8 @@ async fn watch(running: &Running, sent: u64) -> anyhow::Result<Vec<Value>> {
         }
         let (counts, settled) = progress(sent);
         show_status(&counts);
-        let all_alerts = EXPECTED_ALERTS.iter().all(|(_, words)| alerts.iter().any(|alert| speaks_of(alert, words)));
+        let all_alerts =
+            EXPECTED_ALERTS.iter().all(|(_, words)| alerts.iter().any(|alert| speaks_of(alert, words)));
         if settled && all_alerts || started.elapsed() > PATIENCE {
             clear_status();
             output::line(&counts);
@@ -187,7 +204,8 @@ fn speaks_of(alert: &Value, words: &str) -> bool {
 
 /// Every event is searchable or dead, and the expected alerts are there.
 async fn check(running: &Running, alerts: &[Value]) -> anyhow::Result<()> {
-    let sent: u64 = SAMPLES.iter().map(|s| s.text.lines().filter(|line| !line.trim().is_empty()).count() as u64).sum();
+    let sent: u64 =
+        SAMPLES.iter().map(|s| s.text.lines().filter(|line| !line.trim().is_empty()).count() as u64).sum();
     let deadline = Instant::now() + Duration::from_secs(10);
     let found = loop {
         let found = running.search.events("*", None, None, 0).await?.total;
@@ -207,7 +225,9 @@ async fn check(running: &Running, alerts: &[Value]) -> anyhow::Result<()> {
     if !missing.is_empty() {
         bail!("no alert was raised for: {}", missing.join(", "));
     }
-    output::line(&format!("checked: {sent} of {sent} events are searchable, and every attack raised its alert"));
+    output::line(&format!(
+        "checked: {sent} of {sent} events are searchable, and every attack raised its alert"
+    ));
     Ok(())
 }
 

@@ -69,7 +69,9 @@ async fn show(client: &AdminClient, id: &str, as_json: bool) -> anyhow::Result<E
     }
     output::line("");
     let original = letter.get("text").and_then(Value::as_str).unwrap_or_default();
-    output::line(&original.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect::<String>());
+    output::line(
+        &original.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect::<String>(),
+    );
     if letter.get("text_is_lossy").and_then(Value::as_bool).unwrap_or(false) {
         output::line("(not UTF-8; --json gives the exact bytes as base64)");
     }

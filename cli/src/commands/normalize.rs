@@ -53,7 +53,10 @@ pub(crate) fn run(config_file: Option<&Path>, options: Normalize) -> anyhow::Res
         let now = fixed.unwrap_or_else(|| Clock::System.now());
         match offline.normalize(kind, text, now) {
             Normalized::Event(json) => {
-                output.write_all(json).and_then(|()| output.write_all(b"\n")).context("cannot write the result")?;
+                output
+                    .write_all(json)
+                    .and_then(|()| output.write_all(b"\n"))
+                    .context("cannot write the result")?;
             }
             Normalized::Dropped(plugin) => tell(&format!("line {number}: dropped by {plugin}")),
             Normalized::Dead(reason) => {

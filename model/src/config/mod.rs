@@ -246,7 +246,7 @@ impl Default for SinkConfig {
             bulk_in_flight_max: 4,
             shards: 1,
             replicas: 0,
-            total_fields_max: 1000,
+            total_fields_max: 4000,
         }
     }
 }

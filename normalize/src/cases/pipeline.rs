@@ -79,6 +79,7 @@ pub(super) fn run(case: &Value, listed: Option<&Value>) -> Outcome {
         received: now(case),
         endpoint: None,
         custom_endpoint: false,
+        digest: None,
     };
     let got = match normalizer.normalize(raw, &mut Tally::default()) {
         Normalized::Event { json, metadata: chosen } => {

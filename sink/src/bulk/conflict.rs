@@ -1,10 +1,12 @@
 //! A document of the same id is there already: is it the same document?
 //!
 //! In: what was to be written, what is stored. Out: yes or no. Never: a
-//! stored digest: the document itself is compared, so that what was indexed
-//! by another version, or restored, is judged as well.
+//! judgement by the time of receipt: a request that was sent twice was
+//! received twice, and is one event. The digest of the original bytes in
+//! `mozdef.digest` decides; where there is none, the documents are compared.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use model::event::{Event, Object, Path, Value};
@@ -16,6 +18,9 @@ pub(super) fn is_same(source: &Bytes, stored: Object<'_>) -> bool {
     let mut event = Event::new();
     if event.parse(source, &LIMITS).is_err() {
         return false;
+    }
+    if let (Some(ours), Some(theirs)) = (digest(event.root()), digest(stored)) {
+        return ours == theirs;
     }
     if same_object(event.root(), stored, &[]) {
         return true;
@@ -30,6 +35,12 @@ pub(super) fn is_same(source: &Bytes, stored: Object<'_>) -> bool {
     // The order of the marks follows the order of the index's complaints, which is not known any more.
     event.remove(&Path::new("mozdef.errors"));
     same_object(event.root(), stored, &["mozdef", "errors"])
+}
+
+/// Digest of what an event was made of.
+fn digest(event: Object<'_>) -> Option<&str> {
+    static PATH: LazyLock<Path> = LazyLock::new(|| Path::new("mozdef.digest"));
+    event.get_path(&PATH).and_then(Value::as_str)
 }
 
 /// Dotted paths of the texts in an object.
@@ -111,6 +122,14 @@ mod tests {
         check(r#"{"a":1e309}"#, r#"{"a":1e309}"#, true);
         check(r#"{"a":1e309}"#, r#"{"a":2e309}"#, false);
         check("broken", "{}", false);
+    }
+
+    #[test]
+    fn the_digest_of_the_original_decides() {
+        let one = r#"{"receivedtimestamp":"a","mozdef":{"digest":"d1"}}"#;
+        check(one, r#"{"receivedtimestamp":"b","mozdef":{"digest":"d1","plugins":[]}}"#, true);
+        check(one, r#"{"receivedtimestamp":"a","mozdef":{"digest":"d2"}}"#, false);
+        check(one, r#"{"receivedtimestamp":"a","mozdef":{}}"#, false);
     }
 
     #[test]

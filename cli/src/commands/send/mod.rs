@@ -63,7 +63,9 @@ async fn send_all(options: &Send, poster: &Arc<Poster>, bar: &ProgressBar) -> an
             move_to: options.move_to_now.then(|| Clock::System.now()),
         };
         bar.set_length(read::total_bytes(&settings.files));
-        tokio::task::spawn_blocking(move || read::read_all(&settings, &|batch| sender.blocking_send(batch).is_ok()))
+        tokio::task::spawn_blocking(move || {
+            read::read_all(&settings, &|batch| sender.blocking_send(batch).is_ok())
+        })
     };
     let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let mut under_way = JoinSet::new();
@@ -97,7 +99,11 @@ impl Summary {
         self.refused_count += batch.count.saturating_sub(posted.accepted);
         for (line, reason) in posted.errors {
             if self.refused.len() < SHOWN_MAX {
-                self.refused.push(format!("{}:{}: {reason}", batch.file, batch.first_line + line.saturating_sub(1)));
+                self.refused.push(format!(
+                    "{}:{}: {reason}",
+                    batch.file,
+                    batch.first_line + line.saturating_sub(1)
+                ));
             }
         }
         bar.set_position(batch.read_to);
@@ -107,7 +113,9 @@ impl Summary {
 
 fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta}")
+    {
         bar.set_style(style);
     }
     bar

@@ -40,7 +40,8 @@ pub(crate) struct Posted {
 impl Poster {
     /// For a gateway's address; a path other than `/` is used as it is. A token comes from `$MOZDEF_TOKEN`.
     pub(crate) fn new(to: &str, backfill: bool) -> anyhow::Result<Poster> {
-        let mut url = url::Url::parse(to).with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?;
+        let mut url = url::Url::parse(to)
+            .with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("cannot send to {to}: only http and https addresses are known");
         }
@@ -101,14 +102,17 @@ impl Poster {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_builder() => return Attempt::Refused(format!("cannot ask {}: {error}", self.url)),
+            Err(error) if error.is_builder() => {
+                return Attempt::Refused(format!("cannot ask {}: {error}", self.url));
+            }
             Err(error) => {
                 let why = if error.is_timeout() { "no answer in time" } else { "no connection" };
                 return Attempt::Later { after: None, why: format!("{why} from {}", self.url) };
             }
         };
         let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let after =
+            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
         match response.bytes().await {
             Ok(body) => judge(status, after, &body, batch.count, self.url.as_str()),
             Err(_) => Attempt::Later { after: None, why: format!("the answer of {} broke off", self.url) },
@@ -130,7 +134,8 @@ fn judge(status: StatusCode, after_seconds: Option<u64>, body: &[u8], count: u64
         .into_iter()
         .flatten()
         .map(|error| {
-            let reason = error.get("reason").and_then(Value::as_str).unwrap_or("refused").to_owned();
+            let text = |key: &str| error.get(key).and_then(Value::as_str);
+            let reason = text("detail").or_else(|| text("reason")).unwrap_or("refused").to_owned();
             (error.get("line").and_then(Value::as_u64).unwrap_or(1), reason)
         })
         .collect();
@@ -140,13 +145,18 @@ fn judge(status: StatusCode, after_seconds: Option<u64>, body: &[u8], count: u64
     };
     match status {
         status if status.is_success() => {
-            let accepted = reply.get("accepted").and_then(Value::as_u64).unwrap_or(count - (errors.len() as u64).min(count));
+            let accepted = reply
+                .get("accepted")
+                .and_then(Value::as_u64)
+                .unwrap_or(count - (errors.len() as u64).min(count));
             Attempt::Answered(Posted { accepted, errors })
         }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if errors.is_empty() => {
             Attempt::Answered(Posted { accepted: 0, errors: vec![(1, reason())] })
         }
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Attempt::Answered(Posted { accepted: 0, errors }),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+            Attempt::Answered(Posted { accepted: 0, errors })
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Attempt::Refused(format!("{}; set $MOZDEF_TOKEN to a token of this gateway", reason()))
         }

@@ -84,7 +84,11 @@ pub(crate) fn read_all(settings: &Settings, take: &dyn Fn(Batch) -> bool) -> any
             Some(now) => {
                 let text = String::from_utf8_lossy(&whole(&mut input)?).into_owned();
                 let moved = samples::move_to_now(&text, now);
-                if one_a_line { batcher.lines(&mut moved.as_bytes()) } else { batcher.values(moved.as_bytes()) }
+                if one_a_line {
+                    batcher.lines(&mut moved.as_bytes())
+                } else {
+                    batcher.values(moved.as_bytes())
+                }
             }
         };
         if !taken.with_context(|| format!("cannot read {name}"))? {
@@ -103,7 +107,8 @@ fn open(file: &Path, read: &Arc<AtomicU64>) -> anyhow::Result<Box<dyn Read>> {
     Ok(match file.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(counted)),
         Some("zst") => Box::new(
-            zstd::stream::read::Decoder::new(counted).with_context(|| format!("cannot read {}", file.display()))?,
+            zstd::stream::read::Decoder::new(counted)
+                .with_context(|| format!("cannot read {}", file.display()))?,
         ),
         _ => Box::new(counted),
     })
@@ -135,7 +140,8 @@ fn kind_of(format: Format, start: &[u8]) -> Kind {
 
 /// Whether the first line is a whole object, as in JSON lines.
 fn is_json_lines(start: &[u8]) -> bool {
-    let line = start.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let line =
+        start.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
     if !line.trim_ascii_start().starts_with(b"{") {
         return false;
     }
@@ -192,16 +198,22 @@ impl<'t> Batcher<'t> {
         let mut at = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
-            let separators = rest.iter().take_while(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'[' | b']'));
+            let separators =
+                rest.iter().take_while(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'[' | b']'));
             at += separators.count();
-            let Some(range) = scan_value(input, at, &limits).map_err(|error| anyhow::anyhow!("{error}"))? else {
+            let Some(range) = scan_value(input, at, &limits).map_err(|error| anyhow::anyhow!("{error}"))?
+            else {
                 return Ok(self.flush());
             };
             self.line += 1;
             at = range.end;
             // Line feeds can stand only between tokens: a space is the same.
-            let value: Vec<u8> =
-                input.get(range).unwrap_or_default().iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect();
+            let value: Vec<u8> = input
+                .get(range)
+                .unwrap_or_default()
+                .iter()
+                .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b })
+                .collect();
             if !self.add(&value) {
                 return Ok(false);
             }
@@ -209,7 +221,10 @@ impl<'t> Batcher<'t> {
     }
 
     fn add(&mut self, line: &[u8]) -> bool {
-        if self.count > 0 && (self.count >= EVENTS_MAX || self.body.len() + line.len() >= BYTES_FULL) && !self.flush() {
+        if self.count > 0
+            && (self.count >= EVENTS_MAX || self.body.len() + line.len() >= BYTES_FULL)
+            && !self.flush()
+        {
             return false;
         }
         if self.count == 0 {
@@ -277,7 +292,10 @@ mod tests {
     fn long_files_are_cut_into_batches_that_name_their_first_line() {
         let lines: String = (0..1200).map(|n| format!("line {n}\n")).collect();
         let got = batches("x.log", lines.as_bytes()).unwrap();
-        assert_eq!(got.iter().map(|b| (b.first_line, b.count)).collect::<Vec<_>>(), [(1, 500), (501, 500), (1001, 200)]);
+        assert_eq!(
+            got.iter().map(|b| (b.first_line, b.count)).collect::<Vec<_>>(),
+            [(1, 500), (501, 500), (1001, 200)]
+        );
     }
 
     #[test]
