@@ -6,7 +6,7 @@
 use jiff::tz::TimeZone;
 use model::time::Timestamp;
 use tantivy::query::EnableScoring;
-use tantivy::{BitSet, DocSet, Searcher, SegmentReader, TERMINATED};
+use tantivy::{BitSet, Searcher, SegmentReader};
 
 use super::partial::{Bucket, Held, Key, Partial, Stats};
 use super::sketch::{Sketch, hash};
@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::mapping::Mapping;
 use crate::query::ast::{Fields, Query, Test};
 use crate::query::compile::{Binding, compile};
+use crate::query::docs::to_set;
 
 /// Stands for the `missing` value among ordinals.
 const MISSING: u64 = u64::MAX;
@@ -362,14 +363,7 @@ fn sets(queries: &[Query], other: bool, segment: &SegmentReader, context: &Conte
     let mut sets = Vec::with_capacity(queries.len());
     for query in queries {
         let weight = compile(query, &binding)?.weight(EnableScoring::disabled_from_searcher(context.searcher))?;
-        let mut scorer = weight.scorer(segment, 1.0)?;
-        let mut set = BitSet::with_max_value(segment.max_doc());
-        let mut doc = scorer.doc();
-        while doc != TERMINATED {
-            set.insert(doc);
-            doc = scorer.advance();
-        }
-        sets.push(set);
+        sets.push(to_set(&*weight, segment)?);
     }
     Ok(Work::Sets { sets, other, buckets: Buckets::default() })
 }

@@ -89,6 +89,7 @@ impl Settings {
     }
 
     /// A value by its flat name.
+    #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

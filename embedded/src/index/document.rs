@@ -31,7 +31,7 @@ pub(crate) struct Content {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(crate) struct Span {
     start: u32,
     end: u32,
 }

@@ -389,11 +389,4 @@ impl Engine {
             text.parse().map_err(|_| ApiError::storage(format!("commit payload [{text}] is not a number")))
         })
     }
-
-    /// Live and deleted documents of the last commit.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let searcher = self.reader.searcher();
-        let deleted = searcher.segment_readers().iter().map(|s| u64::from(s.num_deleted_docs())).sum();
-        (searcher.num_docs(), deleted)
-    }
 }

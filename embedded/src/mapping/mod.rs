@@ -87,11 +87,6 @@ impl Mapping {
         self.leaves.get(name)
     }
 
-    /// All fields, by name.
-    pub(crate) fn leaves(&self) -> impl Iterator<Item = &Arc<Leaf>> {
-        self.leaves.values()
-    }
-
     /// Fields below an object, such as `details`.
     pub(crate) fn leaves_below<'m>(&'m self, object: &str) -> impl Iterator<Item = &'m Arc<Leaf>> + use<'m> {
         let prefix = format!("{object}.");
@@ -105,7 +100,8 @@ impl Mapping {
     }
 
     /// Count of fields and objects, as `index.mapping.total_fields.limit` counts them.
-    pub(crate) fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.count
     }
 

@@ -11,7 +11,7 @@ use tantivy::query::{
 };
 
 use super::ast::{Bool, Fields, Query, Test};
-use super::docs::{AnyTerm, DocsQuery, Exists};
+use super::docs::{AnyTerm, AsSet, DocsQuery, Exists};
 use crate::error::ApiError;
 use crate::index::schema::{Fields as Schema, fields};
 use crate::mapping::{Leaf, Mapping};
@@ -108,7 +108,7 @@ impl Compiler<'_> {
             }
         }
         for query in &bool.must_not {
-            clauses.push((Occur::MustNot, self.query(query, false)?));
+            clauses.push((Occur::MustNot, Box::new(AsSet(self.query(query, false)?))));
         }
         Ok(Box::new(BooleanQuery::with_minimum_required_clauses(clauses, minimum)))
     }

@@ -11,7 +11,7 @@ use tantivy::columnar::{Column, ColumnIndex};
 use tantivy::postings::TermInfo;
 use tantivy::query::{BitSetDocSet, ConstScorer, EnableScoring, Explanation, Query, Scorer, Weight};
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{BitSet, DocId, InvertedIndexReader, SegmentReader, TantivyError, Term};
+use tantivy::{BitSet, DocId, DocSet, InvertedIndexReader, SegmentReader, TERMINATED, TantivyError, Term};
 
 use crate::patterns::Pattern;
 
@@ -42,6 +42,54 @@ impl Weight for DocsWeight {
     fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
         Err(TantivyError::InvalidArgument("explain is not supported".to_owned()))
     }
+}
+
+/// A query whose documents are put into a set before they are used.
+///
+/// For what is excluded: the search library asks such queries for documents before the one they stand at, which its
+/// phrase scorer does not allow.
+#[derive(Debug)]
+pub(super) struct AsSet(pub(super) Box<dyn Query>);
+
+impl Clone for AsSet {
+    fn clone(&self) -> AsSet {
+        AsSet(self.0.box_clone())
+    }
+}
+
+impl Query for AsSet {
+    fn weight(&self, scoring: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
+        let silent = match scoring {
+            EnableScoring::Enabled { searcher, .. } => EnableScoring::disabled_from_searcher(searcher),
+            disabled => disabled,
+        };
+        Ok(Box::new(SetWeight(self.0.weight(silent)?)))
+    }
+}
+
+struct SetWeight(Box<dyn Weight>);
+
+impl Weight for SetWeight {
+    fn scorer(&self, reader: &SegmentReader, boost: f32) -> tantivy::Result<Box<dyn Scorer>> {
+        let docs = to_set(&*self.0, reader)?;
+        Ok(Box::new(ConstScorer::new(BitSetDocSet::from(docs), boost)))
+    }
+
+    fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
+        Err(TantivyError::InvalidArgument("explain is not supported".to_owned()))
+    }
+}
+
+/// All documents of a segment that a query matches; deleted ones may be among them.
+pub(crate) fn to_set(weight: &dyn Weight, segment: &SegmentReader) -> tantivy::Result<BitSet> {
+    let mut set = BitSet::with_max_value(segment.max_doc());
+    let mut scorer = weight.scorer(segment, 1.0)?;
+    let mut doc = scorer.doc();
+    while doc != TERMINATED {
+        set.insert(doc);
+        doc = scorer.advance();
+    }
+    Ok(set)
 }
 
 /// One of many terms of a field.
@@ -208,8 +256,14 @@ impl Docs for NumberRanges {
         let mut set = BitSet::with_max_value(segment.max_doc());
         let column: Option<Column<i64>> = segment.fast_fields().column_opt(&self.column)?;
         let Some(column) = column else { return Ok(set) };
+        let (least, most) = (column.min_value(), column.max_value());
         let mut found = Vec::new();
-        for range in self.ranges.iter().filter(|range| !range.is_empty()) {
+        for range in &self.ranges {
+            // The column takes bounds that its values reach: others wrap around in it.
+            let range = *range.start().max(&least)..=*range.end().min(&most);
+            if range.is_empty() {
+                continue;
+            }
             let mut start = 0;
             while start < segment.max_doc() {
                 let end = start.saturating_add(BLOCK).min(segment.max_doc());

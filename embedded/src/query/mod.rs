@@ -3,7 +3,7 @@
 pub(crate) mod ast;
 pub(crate) mod compile;
 mod compile_leaf;
-mod docs;
+pub(crate) mod docs;
 pub(crate) mod dsl;
 mod dsl_fields;
 mod dsl_text;
