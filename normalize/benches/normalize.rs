@@ -98,8 +98,14 @@ fn measure(name: &str, value: &str, format: Format, plugins: Plugins) {
     let mut normalizer = normalizer(plugins);
     let mut tally = Tally::default();
     let received = Timestamp::parse_rfc3339("2026-11-24T12:00:00Z").expect("a time");
-    let raw =
-        Raw { value: value.as_bytes(), format, received, endpoint: Some("events"), custom_endpoint: false };
+    let raw = Raw {
+        value: value.as_bytes(),
+        format,
+        received,
+        endpoint: Some("events"),
+        custom_endpoint: false,
+        digest: None,
+    };
     let mut run = |count: u32| {
         let start = cpu_ns();
         let mut bytes = 0;

@@ -169,7 +169,14 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
     let mut normalizer = Normalizer::new(settings);
     let line = b"Nov 24 11:59:58 h sshd[1]: Accepted publickey for joe from 10.2.3.4 port 26476 ssh2 \xff";
     let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
-    let raw = Raw { value: line, format: Format::Syslog, received, endpoint: None, custom_endpoint: false, digest: None };
+    let raw = Raw {
+        value: line,
+        format: Format::Syslog,
+        received,
+        endpoint: None,
+        custom_endpoint: false,
+        digest: None,
+    };
     for _ in 0..2 {
         let Normalized::Event { json, metadata } = normalizer.normalize(raw, &mut Tally::default()) else {
             panic!("no event");
