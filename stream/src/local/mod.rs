@@ -133,7 +133,7 @@ impl LocalLog {
         self.core.store().map(|store| store.disk_bytes(topic)).unwrap_or(0)
     }
 
-    /// Removes what is too old or too much, and compacts, now. It also happens by itself every few seconds.
+    /// Removes what is too old or too much, and compacts, now. It also happens by itself every two seconds.
     pub async fn upkeep(&self) -> Result<(), LogError> {
         let core = Arc::clone(&self.core);
         let pass = tokio::task::spawn_blocking(move || upkeep::pass(&core)).await;

@@ -184,6 +184,11 @@ impl Core {
         }
     }
 
+    /// Whether the disk was too full for the last batch.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// Hears of new records of a topic.
     pub(super) fn news(&self, topic: Topic) -> watch::Receiver<u64> {
         match self.news.iter().find(|(t, _)| *t == topic) {

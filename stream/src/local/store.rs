@@ -12,6 +12,7 @@
 //! group/<group>/<topic>/<p>       → next offset:u64
 //! floor/<topic>/<p>               → start:u64 end:u64          (written by retention and compaction)
 //! mile/<topic>/<p>/<offset:8 BE>  → time:i64, time of the record before it:i64, bytes before it:u64
+//! swept                           → nothing
 //! clean/<topic>/<p>               → compacted up to:u64 bytes written up to then:u64 bytes left then:u64
 //! ```
 //!
@@ -179,6 +180,21 @@ impl Store {
     pub(super) fn drop_before(&self, topic: Topic, partition: u32, offset: u64) -> fjall::Result<()> {
         let Some(keyspace) = self.keyspace(topic, partition) else { return Ok(()) };
         keyspace.tree.drop_range(..offset.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// Gives back what [`Store::drop_before`] has let go of: the engine keeps files until their last version is
+    /// forgotten, which it does when it writes out a memtable. `everything`: all memtables are written out, so that
+    /// the journals go too.
+    pub(super) fn reclaim(&self, everything: bool) -> fjall::Result<()> {
+        // The version without the files must be older than the newest write.
+        self.meta.insert("swept", [])?;
+        if everything {
+            for (_, _, keyspace) in self.partitions.iter() {
+                keyspace.get().map(Keyspace::rotate_memtable).transpose()?;
+            }
+        }
+        self.meta.rotate_memtable()?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::store::Store;
 use crate::log::LogError;
 
 /// Time between two passes.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the sender is dropped.
 pub(super) fn run(core: &Core, stopped: &Receiver<()>) {
@@ -35,6 +35,7 @@ pub(super) fn pass(core: &Core) -> Result<(), LogError> {
     core.check()?;
     let store = core.store()?;
     let broken = |error: fjall::Error| LogError::Broken(format!("upkeep failed: {error}"));
+    let mut is_any_gone = false;
     for (topic, partition, shard) in core.shards.iter() {
         let bytes_max = match topic.cleanup() {
             Cleanup::Time => Some(core.retention.bytes_max),
@@ -44,11 +45,15 @@ pub(super) fn pass(core: &Core) -> Result<(), LogError> {
         if let Some(bytes_max) = bytes_max {
             let older_than =
                 Timestamp::from_millis(core.clock.now().millis().saturating_sub(core.retention.age_ms));
-            retire(&store, topic, partition, shard, older_than, bytes_max).map_err(broken)?;
+            is_any_gone |= retire(&store, topic, partition, shard, older_than, bytes_max).map_err(broken)?;
         }
         if topic.cleanup() != Cleanup::Time {
             compact::compact_if_due(&store, topic, partition, shard, core.clock.now())?;
         }
+    }
+    let is_full = core.is_full();
+    if is_any_gone || is_full {
+        store.reclaim(is_full).map_err(broken)?;
     }
     for topic in Topic::ALL {
         metrics().log_bytes.with_label_values(&[topic.name()]).set(store.disk_bytes(topic) as f64);
@@ -56,7 +61,7 @@ pub(super) fn pass(core: &Core) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Removes what is too old or too much.
+/// Removes what is too old or too much; `true` when there was something.
 fn retire(
     store: &Store,
     topic: Topic,
@@ -64,8 +69,8 @@ fn retire(
     shard: &Shard,
     older_than: Timestamp,
     bytes_max: u64,
-) -> fjall::Result<()> {
-    let Some((floor, gone)) = shard.expired(older_than, bytes_max) else { return Ok(()) };
+) -> fjall::Result<bool> {
+    let Some((floor, gone)) = shard.expired(older_than, bytes_max) else { return Ok(false) };
     let mut batch = store.batch();
     batch.put_floor(topic, partition, floor);
     for mile in gone {
@@ -76,5 +81,5 @@ fn retire(
     shard.raise_start(floor.start);
     store.drop_before(topic, partition, floor.start)?;
     tracing::debug!(%topic, partition, start = floor.start, "old records were removed");
-    Ok(())
+    Ok(true)
 }

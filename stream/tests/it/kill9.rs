@@ -39,7 +39,7 @@ async fn what_is_acknowledged_survives_kill_9_at_twenty_random_points() {
     let mut id = None;
     let kills = std::env::var(KILLS_VARIABLE).ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     for round in 0..kills {
-        let child = start(folder.path(), round);
+        let child = start(TEST_NAME, folder.path(), round);
         acked.extend(run_and_kill(child, Duration::from_millis(random.below(250))));
         let clock = Clock::System;
         let (log, local) = local::open(options(folder.path(), clock)).await.unwrap();
@@ -52,9 +52,9 @@ async fn what_is_acknowledged_survives_kill_9_at_twenty_random_points() {
     assert!(acked.len() as u64 > kills * PRODUCERS);
 }
 
-fn start(folder: &Path, round: u64) -> Child {
+fn start(test: &str, folder: &Path, round: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", TEST_NAME, "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD_FOLDER, folder)
         .env(CHILD_ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -165,5 +165,68 @@ async fn hop(log: SharedLog) {
                 read.iter().map(|record| to(Topic::Events, partition, record.value.clone())).collect();
             consumer.commit(Transaction { outputs, offsets: vec![(partition, next)] }).await.unwrap();
         }
+    }
+}
+
+const UPKEEP_TEST_NAME: &str = "kill9::upkeep_that_is_killed_loses_nothing_it_must_keep";
+const UPKEEP_KILLS: u64 = 10;
+const KEYS: u64 = 40;
+
+/// Retention and compaction under way all the time; the newest of each key and the youngest records stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upkeep_that_is_killed_loses_nothing_it_must_keep() {
+    if let Some(folder) = std::env::var_os(CHILD_FOLDER) {
+        let round = std::env::var(CHILD_ROUND).unwrap().parse().unwrap();
+        return upkeep_victim(PathBuf::from(folder), round).await;
+    }
+    let mut random = Random::new();
+    println!("seed {}", random.seed());
+    let folder = tempfile::tempdir().unwrap();
+    let mut newest: HashMap<String, u64> = HashMap::new();
+    for round in 0..UPKEEP_KILLS {
+        let child = start(UPKEEP_TEST_NAME, folder.path(), round);
+        for (name, number) in run_and_kill(child, Duration::from_millis(50 + random.below(400))) {
+            let before = newest.entry(name).or_default();
+            *before = number.max(*before);
+        }
+        let (log, local) = local::open(options(folder.path(), Clock::System)).await.unwrap();
+        let windows = read_all(&log, Topic::Windows, 0).await;
+        for key in 0..KEYS {
+            let last = windows.iter().rfind(|record| record.key == format!("k{key}")).expect("a key is gone");
+            let number: u64 =
+                std::str::from_utf8(&last.value).unwrap().trim_end_matches('x').parse().unwrap();
+            assert!(number >= newest["k"], "k{key} went back to {number} in round {round}");
+        }
+        let raw = log.extent(Topic::Raw, 0).await.unwrap();
+        assert!(raw.end > newest["raw"], "{raw:?} in round {round}");
+        let kept = read_all(&log, Topic::Raw, 0).await;
+        assert!(kept.iter().map(|record| record.offset).eq(raw.start..raw.end), "holes in round {round}");
+        drop(log);
+        local.close().await;
+    }
+    let (log, _local) = local::open(options(folder.path(), Clock::System)).await.unwrap();
+    let extent = log.extent(Topic::Raw, 0).await.unwrap();
+    println!("{extent:?}, newest {newest:?}");
+    assert!(extent.start > 0, "retention was never under way");
+    assert!(
+        read_all(&log, Topic::Windows, 0).await.len() as u64 <= newest["k"] * KEYS / 2,
+        "compaction was never under way"
+    );
+}
+
+/// Writes windows and raw records, with upkeep after each batch.
+async fn upkeep_victim(folder: PathBuf, round: u64) {
+    let (log, local) = local::open(options(&folder, Clock::System)).await.unwrap();
+    let filler = "x".repeat(4000);
+    for number in (round * 1_000_000).. {
+        let state =
+            (0..KEYS).map(|key| keyed(Topic::Windows, 0, &format!("k{key}"), format!("{number}{filler}")));
+        log.produce(state.collect()).await.unwrap();
+        let raw = (0..100).map(|_| to(Topic::Raw, 0, filler.clone().into_bytes())).collect();
+        let last = log.produce(raw).await.unwrap()[99].offset;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "acked k {number} .\nacked raw {last} .").and_then(|()| out.flush()).unwrap();
+        drop(out);
+        local.upkeep().await.unwrap();
     }
 }

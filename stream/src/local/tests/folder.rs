@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use model::topic::Topic;
 
@@ -113,10 +114,15 @@ async fn expired_records_leave_the_disk() {
         log.upkeep().await.unwrap();
         most = most.max(log.bytes(Topic::Raw));
     }
-    // 240 MB went through; 8 MiB are kept, in files of 4 to 8 MiB for each partition, and two journals.
+    // 240 MB went through; 8 MiB are kept, in files of 4 to 8 MiB for each partition.
     assert!(most <= 40 << 20, "{most}");
-    let taken = on_disk(folder.path());
-    assert!(taken <= 200 << 20, "{taken}");
+    // The same and one journal, as soon as the engine's threads have caught up.
+    let settled = async {
+        while on_disk(folder.path()) > 110 << 20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), settled).await.expect("the space to come back");
     let Extent { start, end } = log.extent(Topic::Raw, 0).await.unwrap();
     assert!(end == 120_000 && (end - start) * 1000 <= 4 << 20, "{start}..{end}");
 }
