@@ -124,6 +124,7 @@ table! {
     BULK_REQUESTS = "mozdef_bulk_requests_total", "Bulk requests to the index, by outcome.", ["outcome"];
     BULK_ITEMS = "mozdef_bulk_items_total", "Documents sent to the index, by outcome.", ["outcome"];
     INDEX_DOCUMENTS = "mozdef_embedded_documents_total", "Documents the embedded index has taken.", [];
+    INDEX_IGNORED = "mozdef_embedded_ignored_values_total", "Fields that the embedded index stores but cannot find, because their value is too long or does not fit.", [];
     READY = "mozdef_ready", "1 when the process is ready.", [];
 }
 
@@ -178,6 +179,8 @@ pub struct Metrics {
     pub bulk_items: IntCounterVec,
     /// See [`INDEX_DOCUMENTS`].
     pub index_documents: IntCounter,
+    /// See [`INDEX_IGNORED`].
+    pub index_ignored: IntCounter,
     /// See [`READY`].
     pub ready: Gauge,
 }
@@ -220,6 +223,7 @@ impl Metrics {
             bulk_requests: counters(r, &BULK_REQUESTS),
             bulk_items: counters(r, &BULK_ITEMS),
             index_documents: counter(r, &INDEX_DOCUMENTS),
+            index_ignored: counter(r, &INDEX_IGNORED),
             ready: float_gauge(r, &READY),
             registry,
         };
