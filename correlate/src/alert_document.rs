@@ -52,7 +52,7 @@ pub fn single_revision(mark: Mark, sample: Arc<Sample>, now: i64) -> Revision {
         last: mark,
         count: 1,
         peak: 1,
-        events: vec![Kept { mark, sample: Some(sample) }],
+        events: Arc::new(vec![Kept { mark, sample: Some(sample) }]),
         approximate: false,
     }
 }
@@ -271,11 +271,11 @@ mod tests {
             last: mark(9),
             count: 5,
             peak: 4,
-            events: vec![
+            events: Arc::new(vec![
                 kept(1, r#"{"hostname":"a","n":1e309,"mozdef":{"plugins":["sshd"]}}"#),
                 kept(2, r#"{"hostname":"a","mozdef":{"plugins":["sshd","geoip"]}}"#),
                 kept(3, ""),
-            ],
+            ]),
             approximate: true,
         }
     }
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn samples_that_do_not_fit_are_named_without_source() {
         let big = format!(r#"{{"a":"{}"}}"#, "x".repeat(SAMPLES_BYTES_MAX * 2 / 3));
-        let revision = Revision { events: vec![kept(1, &big), kept(2, &big)], ..revision() };
+        let revision = Revision { events: Arc::new(vec![kept(1, &big), kept(2, &big)]), ..revision() };
         let alert = Documents::default().alert(&info(), Map::new(), &revision, None);
         assert!(alert.events[0].documentsource.is_object() && alert.events[1].documentsource.is_null());
     }

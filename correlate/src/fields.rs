@@ -8,11 +8,14 @@
 //! fields:
 //!   eventSource: [details.eventsource, hostname]   # tried in this order, before the field's own name
 //! prefixes: [details.event.EventData]              # further places for every field
+//! last:
+//!   EventType: category                            # tried when it is nowhere else
 //! ```
 //!
 //! A field is looked for: by the map of the most specific log source that
 //! has it; as itself; in `details` (exact, first key in lower case, all in
-//! lower case); under the prefixes. Dots part keys, or belong to one key.
+//! lower case); under the prefixes; by the maps' `last`. Dots part keys, or
+//! belong to one key.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ struct FieldMap {
     logsource: LogSource,
     fields: HashMap<String, Vec<Keys>, FixedState>,
     prefixes: Vec<Keys>,
+    last: HashMap<String, Vec<Keys>, FixedState>,
 }
 
 /// All maps.
@@ -45,7 +49,7 @@ pub struct FieldMaps {
     maps: Vec<FieldMap>,
 }
 
-const KEYS: [&str; 3] = ["logsource", "fields", "prefixes"];
+const KEYS: [&str; 4] = ["logsource", "fields", "prefixes", "last"];
 
 impl FieldMaps {
     /// Adds the maps of a file. Of two maps for one log source the later is asked first.
@@ -93,6 +97,9 @@ impl FieldMaps {
         for prefix in maps.iter().flat_map(|m| &m.prefixes) {
             paths.push(below(prefix, plain.clone()));
             paths.push(below(prefix, lower.clone()));
+        }
+        if let Some(mapped) = maps.iter().find_map(|m| m.last.get(field)) {
+            paths.extend(mapped.iter().cloned());
         }
         let mut seen = std::collections::HashSet::new();
         paths.retain(|p| seen.insert(p.clone()));
@@ -194,26 +201,28 @@ fn map(node: &Node, findings: &mut Findings) -> Option<FieldMap> {
     }
     let logsource = document::logsource(node, findings);
     let prefixes = read::texts(node, "prefixes", findings).iter().map(|p| keys(p)).collect();
+    let fields = block(node, "fields", findings);
+    let last = block(node, "last", findings);
+    (findings.errors() == before).then_some(FieldMap { logsource: logsource?, fields, prefixes, last })
+}
+
+/// Fields and their paths.
+fn block(node: &Node, key: &str, findings: &mut Findings) -> HashMap<String, Vec<Keys>, FixedState> {
     let mut fields: HashMap<String, Vec<Keys>, FixedState> = HashMap::default();
-    if let Some(block) = node.get("fields") {
-        let Some(entries) = block.entries() else {
-            findings.add(
-                block.place,
-                Code::WrongType,
-                format!("\"fields\" is a map, not {}", block.describe()),
-            );
-            return None;
-        };
-        for entry in entries {
-            let paths: Vec<Keys> = read::texts(block, &entry.key, findings).iter().map(|p| keys(p)).collect();
-            if paths.is_empty() || paths.iter().flatten().any(String::is_empty) {
-                let message = format!("\"{}\" needs paths such as details.user", entry.key);
-                findings.add(entry.place, Code::Mapping, message);
-            }
-            fields.insert(entry.key.clone(), paths);
+    let Some(block) = node.get(key) else { return fields };
+    let Some(entries) = block.entries() else {
+        findings.add(block.place, Code::WrongType, format!("\"{key}\" is a map, not {}", block.describe()));
+        return fields;
+    };
+    for entry in entries {
+        let paths: Vec<Keys> = read::texts(block, &entry.key, findings).iter().map(|p| keys(p)).collect();
+        if paths.is_empty() || paths.iter().flatten().any(String::is_empty) {
+            let message = format!("\"{}\" needs paths such as details.user", entry.key);
+            findings.add(entry.place, Code::Mapping, message);
         }
+        fields.insert(entry.key.clone(), paths);
     }
-    (findings.errors() == before).then_some(FieldMap { logsource: logsource?, fields, prefixes })
+    fields
 }
 
 #[cfg(test)]
@@ -222,7 +231,7 @@ mod tests {
     use crate::finding::Findings;
     use crate::sigma::document::LogSource;
 
-    const MAPS: &str = "logsource: {product: windows}\nfields: {Image: details.image2}\nprefixes: [details.event.EventData]\n\
+    const MAPS: &str = "logsource: {product: windows}\nfields: {Image: details.image2}\nprefixes: [details.event.EventData]\nlast: {EventType: category}\n\
         ---\nlogsource: {product: windows, category: process_creation}\nfields: {Image: [details.a, details.b]}\n";
 
     #[track_caller]
@@ -252,6 +261,13 @@ mod tests {
             "details/image2 Image details/Image details/image details/event/EventData/Image details/event/EventData/image",
         );
         check("linux", None, "exe", "exe details/exe");
+        check("linux", None, "EventType", "EventType details/EventType details/eventtype");
+        check(
+            "windows",
+            None,
+            "EventType",
+            "EventType details/EventType details/eventtype details/event/EventData/EventType details/event/EventData/eventtype category",
+        );
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod rule;
 mod rule_info;
 pub mod rule_tests;
 pub mod ruleset;
+#[cfg(test)]
+mod ruleset_tests;
 pub mod shipped;
 pub mod sigma;
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! log sources and field maps; every other `.yml` and `.yaml`, at any depth,
 //! is a rule file. Names that begin with a dot are passed over.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,6 +124,9 @@ pub fn files(files: &[SourceFile], mut findings: Vec<Finding>) -> Loaded {
     let tests: Vec<RuleTests> =
         documents.iter().filter(|d| !d.mozdef.tests.is_empty()).map(tests_of).collect();
     let set = RuleSet::compile(documents, &sources, &fields, &mut findings);
+    // By file as they were read, then by place; what concerns several files is found last.
+    let order: HashMap<&str, usize> = files.iter().enumerate().map(|(i, file)| (&*file.name, i)).collect();
+    findings.sort_by_key(|f| (order.get(&*f.file).copied(), f.place, f.code));
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(Finding::is_error);
     let loaded: HashSet<&str> = infos(&set).collect();
     let tests = tests.into_iter().filter(|t| loaded.contains(t.rule.as_str())).collect();
@@ -200,10 +203,8 @@ impl Walk<'_> {
 
     /// The same file by two ways is read once.
     fn file(&mut self, path: &Path, role: Role) {
-        if let Ok(real) = path.canonicalize() {
-            if !self.seen.insert(real) {
-                return;
-            }
+        if path.canonicalize().is_ok_and(|real| !self.seen.insert(real)) {
+            return;
         }
         if self.files.len() >= FILES_MAX {
             if self.files.len() == FILES_MAX {

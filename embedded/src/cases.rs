@@ -56,8 +56,12 @@ impl Runner {
     /// What went wrong, for people.
     pub fn new(folder: &Path) -> Result<Runner, String> {
         let clock = Clock::manual(Timestamp::EPOCH);
-        let options =
-            EmbeddedOptions { folder: folder.to_owned(), writer_mib: 16, refresh_ms: 1000, clock: clock.clone() };
+        let options = EmbeddedOptions {
+            folder: folder.to_owned(),
+            writer_mib: 16,
+            refresh_ms: 1000,
+            clock: clock.clone(),
+        };
         let index = open(options).map_err(|e| e.to_string())?;
         let runner = Runner { index, clock };
         runner.call("PUT", "/_index_template/mozdef", "", mozdef_template().to_string().as_bytes())?;
@@ -78,8 +82,13 @@ impl Runner {
         let now = case.get("now").and_then(Value::as_str).unwrap_or_default();
         self.clock.set(Timestamp::parse_rfc3339(now).ok_or_else(|| format!("no time: {now:?}"))?);
         self.index_documents(case)?;
-        let names: Vec<&str> =
-            case.get("indices").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let names: Vec<&str> = case
+            .get("indices")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let size = case.get("size").and_then(Value::as_u64).unwrap_or(10);
         let body = case.get("body").unwrap_or(&Value::Null).to_string();
         let query = format!("ignore_unavailable=true&track_total_hits=true&size={size}");
@@ -98,13 +107,21 @@ impl Runner {
             return Ok(());
         }
         let done = self.call("POST", "/_bulk", "refresh=true", lines.as_bytes())?;
-        if done.get("errors") == Some(&json!(false)) { Ok(()) } else { Err(format!("documents were refused: {done}")) }
+        if done.get("errors") == Some(&json!(false)) {
+            Ok(())
+        } else {
+            Err(format!("documents were refused: {done}"))
+        }
     }
 
     fn call(&self, method: &str, path: &str, query: &str, body: &[u8]) -> Result<Value, String> {
         let Reply { status, body, .. } = self.index.handle(&Request { method, path, query, body });
         let value: Value = serde_json::from_slice(&body).map_err(|e| format!("{method} {path}: {e}"))?;
-        if (200..300).contains(&status) { Ok(value) } else { Err(format!("{method} {path}: {status} {value}")) }
+        if (200..300).contains(&status) {
+            Ok(value)
+        } else {
+            Err(format!("{method} {path}: {status} {value}"))
+        }
     }
 }
 

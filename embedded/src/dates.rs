@@ -52,10 +52,14 @@ impl DateFormats {
     /// Reads `strict_date_optional_time||epoch_millis`; the error is the part that is not known.
     pub(crate) fn parse(text: &str) -> Result<DateFormats, String> {
         let formats = text.split("||").map(|name| match name {
-            "strict_date_optional_time" | "date_optional_time" | "dateOptionalTime" | "strict_date"
-            | "strict_date_time" | "date_time" | "strict_date_optional_time_nanos" | "iso8601" => {
-                Ok(DateFormat::OptionalTime)
-            }
+            "strict_date_optional_time"
+            | "date_optional_time"
+            | "dateOptionalTime"
+            | "strict_date"
+            | "strict_date_time"
+            | "date_time"
+            | "strict_date_optional_time_nanos"
+            | "iso8601" => Ok(DateFormat::OptionalTime),
             "epoch_millis" => Ok(DateFormat::EpochMillis),
             "epoch_second" => Ok(DateFormat::EpochSecond),
             other => Err(other.to_owned()),
@@ -162,7 +166,9 @@ fn read_optional_time(text: &str, zone: &TimeZone, round: Round) -> Option<i64> 
     };
     let parts = read_parts(date, time)?;
     let zone = match offset {
-        Some(minutes) => TimeZone::fixed(jiff::tz::Offset::from_seconds(i32::try_from(minutes * 60).ok()?).ok()?),
+        Some(minutes) => {
+            TimeZone::fixed(jiff::tz::Offset::from_seconds(i32::try_from(minutes * 60).ok()?).ok()?)
+        }
         None => zone.clone(),
     };
     let start = civil_millis(parts.civil, &zone)?;
@@ -377,9 +383,8 @@ mod tests {
     fn check(text: &str, down: &str, up: &str) {
         let formats = DateFormats::default();
         let now = Timestamp::parse_rfc3339(NOW).unwrap();
-        let read = |round| {
-            formats.read_math(text, now, &TimeZone::UTC, round).map_or_else(|e| e, format_millis)
-        };
+        let read =
+            |round| formats.read_math(text, now, &TimeZone::UTC, round).map_or_else(|e| e, format_millis);
         assert_eq!((read(Round::Down).as_str(), read(Round::Up).as_str()), (down, up), "{text}");
     }
 
@@ -408,8 +413,20 @@ mod tests {
     #[test]
     fn what_is_no_date_is_refused() {
         let formats = DateFormats::default();
-        for bad in ["", "abc", "16x", "2016-13", "2016-07-13 14:33", "2016-07-13T14:33:31.", "2016-07T10",
-            "2016-07-13T25", "99999999999999999999", "2016-07-13T14:33:31+9", "ä", "-"] {
+        for bad in [
+            "",
+            "abc",
+            "16x",
+            "2016-13",
+            "2016-07-13 14:33",
+            "2016-07-13T14:33:31.",
+            "2016-07T10",
+            "2016-07-13T25",
+            "99999999999999999999",
+            "2016-07-13T14:33:31+9",
+            "ä",
+            "-",
+        ] {
             assert_eq!(formats.read(bad, &TimeZone::UTC, Round::Down), None, "{bad}");
         }
         assert_eq!(DateFormats::parse("epoch_second||yyyy/MM"), Err("yyyy/MM".to_owned()));

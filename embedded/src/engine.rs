@@ -200,12 +200,18 @@ impl Index {
     }
 
     /// Changes the catalog: in the file first, then in memory.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Catalog) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.change_locked(change)
     }
 
-    fn change_locked<T>(&self, change: impl FnOnce(&mut Catalog) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    fn change_locked<T>(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let mut next = Catalog::clone(&self.catalog());
         let result = change(&mut next)?;
         next.save(&self.folder.join("catalog.json"))?;
@@ -252,21 +258,37 @@ impl Index {
         names::check(name, "index")?;
         let catalog = self.catalog();
         if catalog.indices.contains_key(name) {
-            return Err(ApiError::new(400, "resource_already_exists_exception", format!("index [{name}] already exists"))
-                .on_index(name));
+            return Err(ApiError::new(
+                400,
+                "resource_already_exists_exception",
+                format!("index [{name}] already exists"),
+            )
+            .on_index(name));
         }
         if catalog.is_alias(name) {
-            return Err(ApiError::new(400, "invalid_index_name_exception", format!("Invalid index name [{name}], already exists as alias"))
-                .on_index(name));
+            return Err(ApiError::new(
+                400,
+                "invalid_index_name_exception",
+                format!("Invalid index name [{name}], already exists as alias"),
+            )
+            .on_index(name));
         }
         if catalog.indices.len() >= INDICES_MAX {
-            return Err(ApiError::new(400, "validation_exception", format!("this index holds {INDICES_MAX} indices, the most it takes")));
+            return Err(ApiError::new(
+                400,
+                "validation_exception",
+                format!("this index holds {INDICES_MAX} indices, the most it takes"),
+            ));
         }
         let mut blueprint = catalog.blueprint(name).with(wanted);
         // A template may name the index itself as its alias.
         blueprint.aliases.remove(name);
         if let Some(alias) = blueprint.aliases.keys().find(|alias| catalog.indices.contains_key(*alias)) {
-            return Err(ApiError::new(400, "invalid_alias_name_exception", format!("Invalid alias name [{alias}]: an index exists with the same name as the alias")));
+            return Err(ApiError::new(
+                400,
+                "invalid_alias_name_exception",
+                format!("Invalid alias name [{alias}]: an index exists with the same name as the alias"),
+            ));
         }
         let fields_max = blueprint.settings.fields_max();
         let mapping = Mapping::default().merged(&Mapping::read(&blueprint.mappings)?, fields_max)?;
@@ -325,7 +347,8 @@ impl Index {
         shards
             .iter()
             .map(|shard| {
-                let window_max = catalog.indices.get(&*shard.name).map_or(10_000, |e| e.settings.result_window_max());
+                let window_max =
+                    catalog.indices.get(&*shard.name).map_or(10_000, |e| e.settings.result_window_max());
                 Ok(Target {
                     index: shard.name.to_string(),
                     searcher: shard.searcher(self.refresh)?,

@@ -57,14 +57,19 @@ async fn answer(State(shared): State<Shared>, request: HttpRequest) -> Result<Re
 
 async fn answered(shared: Shared, request: HttpRequest) -> Result<Reply, ApiError> {
     let (parts, body) = request.into_parts();
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let length =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
     // A body of unknown length may become as large as the limit.
     let kib = u32::try_from(length.unwrap_or(BODY_BYTES_MAX) / 1024).unwrap_or(u32::MAX).saturating_add(1);
     let closed = |_| ApiError::new(503, "node_closed_exception", "the index is shutting down");
-    let room = shared.bodies.acquire_many_owned(kib.min(u32::try_from(BODIES_KIB_MAX).unwrap_or(u32::MAX))).await.map_err(closed)?;
+    let room = shared
+        .bodies
+        .acquire_many_owned(kib.min(u32::try_from(BODIES_KIB_MAX).unwrap_or(u32::MAX)))
+        .await
+        .map_err(closed)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
         let text = error.to_string();
         if text.contains("length limit") {
@@ -73,7 +78,8 @@ async fn answered(shared: Shared, request: HttpRequest) -> Result<Reply, ApiErro
             ApiError::new(400, "parse_exception", format!("the body broke off: {text}"))
         }
     })?;
-    let encoding = parts.headers.get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let encoding =
+        parts.headers.get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let turn = shared.at_work.acquire_owned().await.map_err(closed)?;
     let work = move || {
         let plain;
@@ -84,7 +90,11 @@ async fn answered(shared: Shared, request: HttpRequest) -> Result<Reply, ApiErro
                 &plain
             }
             Some(other) => {
-                return Err(ApiError::new(415, "illegal_argument_exception", format!("content encoding [{other}] is not supported; use gzip")));
+                return Err(ApiError::new(
+                    415,
+                    "illegal_argument_exception",
+                    format!("content encoding [{other}] is not supported; use gzip"),
+                ));
             }
         };
         let request = Request {
@@ -103,16 +113,19 @@ async fn answered(shared: Shared, request: HttpRequest) -> Result<Reply, ApiErro
 }
 
 fn too_large() -> ApiError {
-    ApiError::new(413, "content_too_large_exception", format!("the body is larger than {BODY_BYTES_MAX} bytes"))
+    ApiError::new(
+        413,
+        "content_too_large_exception",
+        format!("the body is larger than {BODY_BYTES_MAX} bytes"),
+    )
 }
 
 fn gunzip(body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let mut out = Vec::new();
     let limit = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    flate2::read::MultiGzDecoder::new(body)
-        .take(limit)
-        .read_to_end(&mut out)
-        .map_err(|error| ApiError::new(400, "parse_exception", format!("the body is not valid gzip: {error}")))?;
+    flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut out).map_err(|error| {
+        ApiError::new(400, "parse_exception", format!("the body is not valid gzip: {error}"))
+    })?;
     if out.len() > BODY_BYTES_MAX { Err(too_large()) } else { Ok(out) }
 }
 

@@ -14,7 +14,9 @@ pub(crate) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> 
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::parsing("Expected [START_OBJECT] at the start of the body")),
-        Err(error) => Err(ApiError::new(400, "json_parse_exception", format!("body is not valid JSON: {error}"))),
+        Err(error) => {
+            Err(ApiError::new(400, "json_parse_exception", format!("body is not valid JSON: {error}")))
+        }
     }
 }
 
@@ -73,7 +75,10 @@ pub(crate) fn strings(value: &Value, key: &str) -> Result<Vec<String>, ApiError>
 }
 
 /// The one entry of an object such as `{"term": {…}}`.
-pub(crate) fn only_entry<'v>(map: &'v Map<String, Value>, what: &str) -> Result<(&'v str, &'v Value), ApiError> {
+pub(crate) fn only_entry<'v>(
+    map: &'v Map<String, Value>,
+    what: &str,
+) -> Result<(&'v str, &'v Value), ApiError> {
     let mut entries = map.iter();
     match (entries.next(), entries.next()) {
         (Some((key, value)), None) => Ok((key, value)),

@@ -72,7 +72,9 @@ impl Pattern {
             .size_limit(SIZE_MAX)
             .dfa_size_limit(SIZE_MAX)
             .build()
-            .map_err(|error| format!("invalid or too large pattern [{}]: {error}", crate::json::cut(text, 100)))?;
+            .map_err(|error| {
+                format!("invalid or too large pattern [{}]: {error}", crate::json::cut(text, 100))
+            })?;
         Ok(Pattern { regex, prefix: if ignore_case { String::new() } else { prefix } })
     }
 
@@ -105,7 +107,8 @@ fn literal_prefix(text: &str) -> String {
                 Some(next) if !next.is_alphanumeric() => next,
                 _ => break,
             },
-            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '"' | '#' | '@' | '&' | '<' | '>' | '~' => {
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '"' | '#' | '@' | '&' | '<' | '>'
+            | '~' => {
                 break;
             }
             other => other,
@@ -141,7 +144,9 @@ fn lucene_to_rust(text: &str) -> Result<String, String> {
             '@' => out.push_str(".*"),
             '#' => out.push_str(r"[^\s\S]"),
             '~' | '&' | '<' | '>' => {
-                return Err(format!("the regular-expression operator [{c}] is not supported by the embedded index"));
+                return Err(format!(
+                    "the regular-expression operator [{c}] is not supported by the embedded index"
+                ));
             }
             literal => push_literal(&mut out, literal),
         }

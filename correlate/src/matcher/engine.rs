@@ -10,15 +10,13 @@ use aho_corasick::AhoCorasick;
 use foldhash::fast::FixedState;
 use model::event::Event;
 
-use crate::fields::PathLists;
-use crate::matcher::compiled::{CompileError, CompiledTest, Memo, Node, TestKind};
-use crate::matcher::guard::{self, Atom, Uses};
-use crate::matcher::values::{Seen, Slot, SlotTable, Values, narrow};
-use crate::sigma::ast::{Check, Expr};
+use crate::matcher::compiled::{CompileError, CompiledTest, Memo, Node};
+use crate::matcher::values::{Seen, SlotTable, Values};
+use crate::sigma::ast::Expr;
 use crate::sigma::document::LogSource;
 
 /// Position of a unit: first the log sources, then the rules.
-type Unit = u32;
+pub(super) type Unit = u32;
 
 /// What a unit is, before it is compiled.
 pub(crate) struct Part<'p> {
@@ -46,6 +44,11 @@ impl Labels {
         }
     }
 
+    /// How many words it takes.
+    pub(super) fn words(&self) -> usize {
+        self.0.len()
+    }
+
     fn add(&mut self, other: &Labels) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
@@ -66,42 +69,47 @@ impl Labels {
 /// Compiled rules with their index.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    slots: SlotTable,
-    tests: Vec<CompiledTest>,
-    units: Vec<Compiled>,
-    sources: u32,
-    words: usize,
-    by_slot: Vec<SlotIndex>,
-    keywords: Option<Automaton>,
+    pub(super) slots: SlotTable,
+    pub(super) tests: Vec<CompiledTest>,
+    pub(super) units: Vec<Compiled>,
+    /// How many of the units are log sources.
+    pub(super) sources: u32,
+    /// Words of the largest set of labels.
+    pub(super) words: usize,
+    pub(super) by_slot: Vec<SlotIndex>,
+    pub(super) keywords: Option<Automaton>,
     /// Units that no atom guards.
-    unguarded: Vec<Unit>,
+    pub(super) unguarded: Vec<Unit>,
 }
 
+/// A unit.
 #[derive(Debug)]
-struct Compiled {
-    node: Node,
-    labels: Labels,
+pub(super) struct Compiled {
+    pub(super) node: Node,
+    pub(super) labels: Labels,
     /// Whether it has tests of all leaves.
-    keywords: bool,
+    pub(super) keywords: bool,
 }
 
 /// Which units become candidates by the values of a slot.
 #[derive(Debug, Default)]
-struct SlotIndex {
-    equal: HashMap<Box<str>, Box<[Unit]>, FixedState>,
-    within: Option<Automaton>,
-    present: Box<[Unit]>,
+pub(super) struct SlotIndex {
+    pub(super) equal: HashMap<Box<str>, Box<[Unit]>, FixedState>,
+    pub(super) within: Option<Automaton>,
+    pub(super) present: Box<[Unit]>,
 }
 
 /// Texts to look for, each with the units that it makes candidates.
 #[derive(Debug)]
-struct Automaton {
+pub(super) struct Automaton {
     find: AhoCorasick,
     units: Vec<Box<[Unit]>>,
 }
 
 impl Automaton {
-    fn new(texts: HashMap<Box<str>, Vec<Unit>, FixedState>) -> Result<Option<Automaton>, CompileError> {
+    pub(super) fn new(
+        texts: HashMap<Box<str>, Vec<Unit>, FixedState>,
+    ) -> Result<Option<Automaton>, CompileError> {
         if texts.is_empty() {
             return Ok(None);
         }
@@ -121,34 +129,6 @@ impl Automaton {
 }
 
 impl Engine {
-    /// Compiles log sources and rules. The units that cannot be compiled are returned with the reason, and match
-    /// nothing.
-    pub(crate) fn new(
-        sources: &[Part<'_>],
-        rules: &[Part<'_>],
-        paths: &PathLists<'_>,
-    ) -> (Engine, Vec<(usize, CompileError)>) {
-        let mut builder = Builder::new(paths);
-        let parts: Vec<&Part<'_>> = sources.iter().chain(rules).collect();
-        for part in &parts {
-            builder.count(part);
-        }
-        let mut failed = Vec::new();
-        for (position, part) in parts.iter().enumerate() {
-            if let Err(error) = builder.unit(part) {
-                failed.push((position, error));
-            }
-        }
-        let words = parts.iter().map(|p| p.labels.0.len()).max().unwrap_or(0);
-        match builder.finish(narrow(sources.len()), words) {
-            Ok(engine) => (engine, failed),
-            Err((engine, error)) => {
-                failed.push((0, error));
-                (engine, failed)
-            }
-        }
-    }
-
     /// Puts the positions of the rules that hold into `hits` (cleared first), ascending.
     pub(crate) fn evaluate(&self, event: &Event, state: &mut State, hits: &mut Vec<usize>) {
         hits.clear();
@@ -234,10 +214,10 @@ impl Engine {
         labels.clear(self.words);
         let certain = self.unguarded.iter().copied();
         for unit in candidates.iter().copied().chain(certain).filter(|u| *u < self.sources) {
-            if let Some(source) = self.units.get(unit as usize) {
-                if source.node.holds(&self.tests, values, memo) {
-                    labels.add(&source.labels);
-                }
+            if let Some(source) = self.units.get(unit as usize)
+                && source.node.holds(&self.tests, values, memo)
+            {
+                labels.add(&source.labels);
             }
         }
     }
@@ -246,11 +226,11 @@ impl Engine {
 /// Adds units that are no candidates yet.
 fn add_units(units: &[Unit], candidates: &mut Vec<Unit>, seen: &mut [u32], stamp: u32) {
     for unit in units {
-        if let Some(mark) = seen.get_mut(*unit as usize) {
-            if *mark != stamp {
-                *mark = stamp;
-                candidates.push(*unit);
-            }
+        if let Some(mark) = seen.get_mut(*unit as usize)
+            && *mark != stamp
+        {
+            *mark = stamp;
+            candidates.push(*unit);
         }
     }
 }
@@ -333,157 +313,5 @@ impl State {
         if let Some(place) = self.routes.get_mut(&self.labels) {
             *place = Some(route);
         }
-    }
-}
-
-struct Builder<'p, 'm> {
-    paths: &'p PathLists<'m>,
-    slots: SlotTable,
-    tests: Vec<CompiledTest>,
-    known: HashMap<String, u32, FixedState>,
-    units: Vec<Compiled>,
-    uses: Uses,
-    atoms: HashMap<Atom, Vec<Unit>, FixedState>,
-    unguarded: Vec<Unit>,
-}
-
-impl<'p, 'm> Builder<'p, 'm> {
-    fn new(paths: &'p PathLists<'m>) -> Builder<'p, 'm> {
-        Builder {
-            paths,
-            slots: SlotTable::default(),
-            tests: Vec::new(),
-            known: HashMap::default(),
-            units: Vec::new(),
-            uses: Uses::default(),
-            atoms: HashMap::default(),
-            unguarded: Vec::new(),
-        }
-    }
-
-    fn count(&mut self, part: &Part<'_>) {
-        let Builder { slots, uses, paths, .. } = self;
-        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), false, paths);
-        guard::count(part.expr, &mut slot_of, uses);
-    }
-
-    fn unit(&mut self, part: &Part<'_>) -> Result<(), CompileError> {
-        let position = narrow(self.units.len());
-        let mut keywords = false;
-        part.expr.visit(&mut |test| keywords |= test.field.is_none());
-        let node = self.node(part.expr, part);
-        let (node, failed) = match node {
-            Ok(node) => (node, None),
-            Err(error) => (Node::Any(Box::default()), Some(error)),
-        };
-        self.units.push(Compiled { node, labels: part.labels.clone(), keywords });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let Builder { slots, uses, paths, .. } = self;
-        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), false, paths);
-        match guard::find(part.expr, &mut slot_of, uses) {
-            None => self.unguarded.push(position),
-            Some(guard) => {
-                for atom in guard.atoms {
-                    let units = self.atoms.entry(atom).or_default();
-                    if units.last() != Some(&position) {
-                        units.push(position);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn node(&mut self, expr: &Expr, part: &Part<'_>) -> Result<Node, CompileError> {
-        Ok(match expr {
-            Expr::All(all) => Node::All(self.nodes(all, part)?),
-            Expr::Any(all) => Node::Any(self.nodes(all, part)?),
-            Expr::Not(inner) => Node::Not(Box::new(self.node(inner, part)?)),
-            Expr::Test(test) => {
-                let wants = !matches!(test.check, Check::Exists(_) | Check::Null);
-                let paths = self.paths;
-                let list = test.field.as_ref().map(|f| paths.position(part.fields_of, f));
-                let slot = list.map(|list| self.slots.slot(list, wants, paths));
-                Node::Test(self.test(slot, &test.check, part)?)
-            }
-        })
-    }
-
-    fn nodes(&mut self, all: &[Expr], part: &Part<'_>) -> Result<Box<[Node]>, CompileError> {
-        all.iter().map(|e| self.node(e, part)).collect()
-    }
-
-    /// The same test of the same slot is one test, whichever rules ask.
-    fn test(&mut self, slot: Option<Slot>, check: &Check, part: &Part<'_>) -> Result<u32, CompileError> {
-        let mut key = slot.map_or_else(|| "*".to_owned(), |s| s.to_string());
-        let (slots, paths) = (&mut self.slots, self.paths);
-        let mut slot_of = |field: &str| slots.slot(paths.position(part.fields_of, field), true, paths);
-        if let Check::Field { other, .. } = check {
-            key.push_str(&format!("@{}", slot_of(other)));
-        }
-        check.write_canonical(&mut key);
-        if let Some(known) = self.known.get(&key) {
-            return Ok(*known);
-        }
-        let kind = TestKind::new(check, &mut slot_of)?;
-        let position = narrow(self.tests.len());
-        self.tests.push(CompiledTest { slot, kind });
-        self.known.insert(key, position);
-        Ok(position)
-    }
-
-    /// The engine; where an automaton cannot be built, one that looks at every rule, with the reason.
-    fn finish(mut self, sources: u32, words: usize) -> Result<Engine, (Engine, CompileError)> {
-        let index = self.index();
-        let failed = match index {
-            Ok(index) => (index, None),
-            Err(error) => {
-                self.unguarded = (0..narrow(self.units.len())).collect();
-                ((Vec::new(), None), Some(error))
-            }
-        };
-        let ((by_slot, keywords), error) = failed;
-        let Builder { slots, tests, units, unguarded, .. } = self;
-        let engine = Engine { slots, tests, units, sources, words, by_slot, keywords, unguarded };
-        match error {
-            None => Ok(engine),
-            Some(error) => Err((engine, error)),
-        }
-    }
-
-    fn index(&mut self) -> Result<(Vec<SlotIndex>, Option<Automaton>), CompileError> {
-        type Texts = HashMap<Box<str>, Vec<Unit>, FixedState>;
-        let mut by_slot: Vec<SlotIndex> = Vec::new();
-        by_slot.resize_with(self.slots.len(), SlotIndex::default);
-        let mut within: HashMap<Slot, Texts, FixedState> = HashMap::default();
-        let mut keywords = Texts::default();
-        for (atom, units) in self.atoms.drain() {
-            match atom {
-                Atom::Equal(slot, text) => {
-                    if let Some(index) = by_slot.get_mut(slot as usize) {
-                        index.equal.insert(text, units.into());
-                    }
-                }
-                Atom::Within(slot, text) => {
-                    within.entry(slot).or_default().insert(text, units);
-                }
-                Atom::Present(slot) => {
-                    if let Some(index) = by_slot.get_mut(slot as usize) {
-                        index.present = units.into();
-                    }
-                }
-                Atom::Keyword(text) => {
-                    keywords.insert(text, units);
-                }
-            }
-        }
-        for (slot, texts) in within {
-            if let Some(index) = by_slot.get_mut(slot as usize) {
-                index.within = Automaton::new(texts)?;
-            }
-        }
-        Ok((by_slot, Automaton::new(keywords)?))
     }
 }

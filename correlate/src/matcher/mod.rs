@@ -5,11 +5,14 @@
 //! positions of those that hold. Never: another answer than a loop over all
 //! rules would give.
 
+mod builder;
 pub(crate) mod compiled;
 mod date_part;
 pub(crate) mod engine;
 mod guard;
 #[cfg(test)]
 pub(crate) mod naive;
+#[cfg(test)]
+mod tests;
 mod text;
 pub(crate) mod values;

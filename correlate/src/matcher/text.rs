@@ -156,7 +156,7 @@ struct Glob {
 
 #[derive(Debug)]
 enum Piece {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     One,
 }
 
@@ -169,7 +169,7 @@ impl Glob {
                     segments.push(Vec::new());
                     continue;
                 }
-                Part::Text(text) => Piece::Text(Finder::new(form(text).as_bytes()).into_owned()),
+                Part::Text(text) => Piece::Text(Box::new(Finder::new(form(text).as_bytes()).into_owned())),
                 Part::One => Piece::One,
             };
             if let Some(last) = segments.last_mut() {

@@ -61,13 +61,10 @@ pub fn read(block: &Node, findings: &mut Findings) -> Option<CorrelationPart> {
     if !read::keys(block, &Known { block: "correlation", keys: &KEYS, later: &[] }, findings) {
         return None;
     }
-    let kind = kind(block, findings);
-    if kind.is_none() {
-        // What another kind needs is not judged by the rules of this one.
-        return None;
-    }
+    // What another kind needs is not judged by the rules of this one.
+    let kind = kind(block, findings)?;
     let part = CorrelationPart {
-        kind: Correlated::EventCount,
+        kind,
         rules: rules(block, findings),
         group_by: group_by(block, findings),
         aliases: aliases(block, findings),

@@ -8,7 +8,6 @@
 //! first, for which that is exact as long as an id is not sent again with
 //! another time; then the oldest, which the alert admits as `approximate`.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
@@ -41,16 +40,12 @@ impl Row {
 }
 
 /// Where an entry is, or belongs.
-pub(crate) fn position(entries: &[Entry], entry: &Entry) -> Result<usize, usize> {
+pub(crate) fn position(entries: &[Entry], mark: Mark) -> Result<usize, usize> {
     // In order of arrival it belongs at the end; looking there first saves the search.
-    match entries.last().map(|last| compare(last, entry)) {
-        None | Some(Ordering::Less) => Err(entries.len()),
-        _ => entries.binary_search_by(|probe| compare(probe, entry)),
+    if entries.last().is_none_or(|last| last.mark() < mark) {
+        return Err(entries.len());
     }
-}
-
-fn compare(a: &Entry, b: &Entry) -> Ordering {
-    (a.time, a.id).cmp(&(b.time, b.id))
+    entries.binary_search_by(|probe| probe.mark().cmp(&mark))
 }
 
 /// Makes room as a list of few entries needs: groups are many and mostly small.
@@ -223,7 +218,7 @@ mod tests {
         let mut entries = Vec::new();
         for &(time, n) in list {
             let entry = Entry { time, id: id(n), sample: None };
-            if let Err(at) = position(&entries, &entry) {
+            if let Err(at) = position(&entries, entry.mark()) {
                 entries.insert(at, entry);
             }
         }

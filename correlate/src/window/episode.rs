@@ -23,8 +23,8 @@ pub struct Episode {
     pub(crate) first: Option<Mark>,
     /// Last forgotten event.
     pub(crate) last: Option<Mark>,
-    /// The first forgotten events, sorted, at most [`ORIGINS_MAX`].
-    pub(crate) kept: Vec<Kept>,
+    /// The first forgotten events, sorted, at most [`ORIGINS_MAX`]. Shared with images and revisions.
+    pub(crate) kept: Arc<Vec<Kept>>,
     /// Most ids in one hot window.
     pub(crate) peak: u64,
     /// Number of the last revision; 0 before the first.
@@ -47,7 +47,7 @@ impl Episode {
             count: 0,
             first: None,
             last: None,
-            kept: Vec::new(),
+            kept: Arc::default(),
             peak: 0,
             revision: 0,
             fired_at: now,
@@ -74,51 +74,45 @@ impl Episode {
         before != (self.first_hot, self.last_hot)
     }
 
-    /// Counts an event that the group forgets.
-    pub(crate) fn take(&mut self, mark: Mark, sample: Option<&Arc<Sample>>, spec: &Spec) {
-        self.take_bounds(1, mark, mark);
-        self.keep(mark, sample, spec);
-    }
-
-    /// Counts a row that the group forgets.
-    pub(crate) fn take_row(&mut self, row: &Row) {
-        self.take_bounds(row.count, row.first, row.last);
-    }
-
-    fn take_bounds(&mut self, count: u64, first: Mark, last: Mark) {
+    /// Counts an event, or several, that the group forgets.
+    pub(crate) fn count(&mut self, count: u64, first: Mark, last: Mark) {
         self.count = self.count.saturating_add(count);
         self.first = Some(self.first.map_or(first, |old| old.min(first)));
         self.last = Some(self.last.map_or(last, |old| old.max(last)));
     }
 
-    /// Keeps an event's sample and origin if it is among the first.
-    pub(crate) fn keep(&mut self, mark: Mark, sample: Option<&Arc<Sample>>, spec: &Spec) {
-        let Err(at) = self.kept.binary_search_by(|kept| kept.mark.cmp(&mark)) else { return };
-        if at >= ORIGINS_MAX {
-            return;
+    /// Keeps an event's sample and origin if it is among the first. Returns the event that is not, any more or at all.
+    pub(crate) fn keep(&mut self, mark: Mark, sample: Option<&Arc<Sample>>, spec: &Spec) -> Option<Mark> {
+        let is_last = self.kept.last().is_none_or(|last| last.mark < mark);
+        if is_last && self.kept.len() >= ORIGINS_MAX {
+            return Some(mark);
         }
-        self.kept.insert(at, Kept { mark, sample: sample.cloned() });
-        self.kept.truncate(ORIGINS_MAX);
-        self.drop_bodies(spec);
+        let at = if is_last {
+            self.kept.len()
+        } else {
+            match self.kept.binary_search_by(|kept| kept.mark.cmp(&mark)) {
+                Ok(_) => return None,
+                Err(at) => at,
+            }
+        };
+        let kept = Arc::make_mut(&mut self.kept);
+        kept.insert(at, Kept { mark, sample: sample.cloned() });
+        // The one that moved to the first place without a body, or the new one itself.
+        if let Some(bare) = kept.get_mut(at.max(spec.samples)) {
+            drop_body(&mut bare.sample);
+        }
+        if kept.len() > ORIGINS_MAX { kept.pop().map(|last| last.mark) } else { None }
     }
 
-    fn drop_bodies(&mut self, spec: &Spec) {
-        for kept in self.kept.iter_mut().skip(spec.samples) {
-            drop_body(&mut kept.sample);
-        }
-    }
-
-    /// Takes over everything of another.
-    pub(crate) fn fold(&mut self, other: Episode, spec: &Spec) {
+    /// Takes over everything of another. Returns the events that are not among the first any more.
+    pub(crate) fn fold(&mut self, other: Episode, spec: &Spec) -> Vec<Mark> {
         if let (Some(first), Some(last)) = (other.first, other.last) {
-            self.take_bounds(other.count, first, last);
-        }
-        for kept in &other.kept {
-            self.keep(kept.mark, kept.sample.as_ref(), spec);
+            self.count(other.count, first, last);
         }
         self.stretch(other.first_hot, other.last_hot);
         self.peak = self.peak.max(other.peak);
         self.changed = true;
+        other.kept.iter().filter_map(|kept| self.keep(kept.mark, kept.sample.as_ref(), spec)).collect()
     }
 
     /// The next revision over aggregates, rows and entries.
@@ -152,26 +146,24 @@ impl Episode {
         }
     }
 
-    fn first_events(&self, entries: &[Entry]) -> Vec<Kept> {
-        let room = ORIGINS_MAX.saturating_sub(self.kept.len());
-        let mut events = Vec::with_capacity(self.kept.len() + room.min(entries.len()));
-        events.extend_from_slice(&self.kept);
+    fn first_events(&self, entries: &[Entry]) -> Arc<Vec<Kept>> {
         // Kept events are older than entries, but for those of folded rows that were kept ahead of time.
         let ahead =
             self.kept.last().zip(entries.first()).is_some_and(|(kept, entry)| kept.mark >= entry.mark());
-        for entry in entries {
-            let mark = entry.mark();
-            if !ahead && events.len() >= ORIGINS_MAX {
-                break;
-            }
-            events.push(Kept { mark, sample: entry.sample.clone() });
+        if !ahead && (entries.is_empty() || self.kept.len() >= ORIGINS_MAX) {
+            return Arc::clone(&self.kept);
         }
+        let room = if ahead { entries.len() } else { ORIGINS_MAX.saturating_sub(self.kept.len()) };
+        let mut events = Vec::with_capacity(self.kept.len().saturating_add(room.min(entries.len())));
+        events.extend_from_slice(&self.kept);
+        let kept = |entry: &Entry| Kept { mark: entry.mark(), sample: entry.sample.clone() };
+        events.extend(entries.iter().take(room).map(kept));
         if ahead {
             events.sort_by_key(|kept| kept.mark);
             events.dedup_by_key(|kept| kept.mark);
             events.truncate(ORIGINS_MAX);
         }
-        events
+        Arc::new(events)
     }
 }
 

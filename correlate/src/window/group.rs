@@ -1,29 +1,32 @@
 //! One group: its entries, its open episodes, and the algorithm of windows.
 //!
 //! In: entries that are not late, watermarks, the caller's time. Out:
-//! revisions. Never: whether an entry is late; the store knows the watermark.
+//! revisions; the journal of what changed. Never: whether an entry is late;
+//! the store knows the watermark.
 //!
 //! The result does not depend on the order in which entries arrive, nor on
 //! how often the watermark is told in between: [`Group::next_due`] says when
 //! telling it makes a difference.
 
 use std::fmt;
+use std::sync::Arc;
 
 use model::ids::EventId;
 
 use crate::window::entries::{Filter, Row, Sweep, after, count_doubles, fold, position, reserve_one};
 use crate::window::episode::{Episode, Live, drop_body};
-use crate::window::{BEGINNING, Entry, Mark, ORIGINS_MAX, Phase, Revision, Spec};
+use crate::window::journal::{Change, Image, Journal};
+use crate::window::{BEGINNING, Entry, Mark, ORIGINS_MAX, Phase, Revision, Sample, Spec};
 
 /// Most bytes of events that a group keeps as possible samples; of further events only the origin is kept.
 pub const BODY_BYTES_MAX: u32 = 8 << 20;
 
 /// What is kept of one group. Small while nothing is hot, for there are many.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Group {
     pub(crate) entries: Vec<Entry>,
     pub(crate) more: Option<Box<More>>,
-    /// Watermark up to which everything is decided and forgotten.
+    /// Watermark up to which everything is decided, and forgotten unless [`More::forgotten`] says otherwise.
     pub(crate) at: i64,
     /// Entries whose id an earlier one has.
     doubles: u32,
@@ -32,7 +35,6 @@ pub struct Group {
 }
 
 /// What only few groups have.
-#[derive(Clone, Default)]
 pub(crate) struct More {
     /// Open episodes in order of firing.
     pub(crate) episodes: Vec<Episode>,
@@ -40,18 +42,48 @@ pub(crate) struct More {
     pub(crate) rows: Vec<Row>,
     /// Whether counts may be off.
     pub(crate) approximate: bool,
+    /// Entries up to this time are forgotten. It may lag behind the watermark: large groups forget many at once.
+    pub(crate) forgotten: i64,
     /// Not stored; fills itself.
-    pub(crate) filter: Filter,
+    filter: Filter,
+}
+
+/// What a step of a group works with.
+pub struct Step<'a> {
+    /// The rule.
+    pub spec: &'a Spec,
+    /// The caller's time, in milliseconds.
+    pub now: i64,
+    /// Where revisions go.
+    pub out: &'a mut Vec<Revision>,
+    /// Where changes are noted; `None` when they are final.
+    pub journal: Option<&'a mut Journal>,
+}
+
+impl Step<'_> {
+    fn note(&mut self, change: Change) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(change);
+        }
+    }
+}
+
+impl More {
+    fn new(forgotten: i64) -> Box<More> {
+        let (episodes, rows, filter) = (Vec::new(), Vec::new(), Filter::default());
+        Box::new(More { episodes, rows, approximate: false, forgotten, filter })
+    }
 }
 
 /// Without the filter, which is no part of the state.
 impl fmt::Debug for More {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let More { episodes, rows, approximate, filter: _ } = self;
+        let More { episodes, rows, approximate, forgotten, filter: _ } = self;
         f.debug_struct("More")
             .field("episodes", episodes)
             .field("rows", rows)
             .field("approximate", approximate)
+            .field("forgotten", forgotten)
             .finish()
     }
 }
@@ -59,14 +91,17 @@ impl fmt::Debug for More {
 impl Group {
     /// An empty group at a watermark.
     pub fn new(watermark: i64) -> Group {
-        Group::restore(watermark, Vec::new(), More::default())
+        Group { entries: Vec::new(), more: None, at: watermark, doubles: 0, body_bytes: 0 }
     }
 
-    /// A group of stored parts.
-    pub(crate) fn restore(at: i64, entries: Vec<Entry>, more: More) -> Group {
-        let is_plain = more.episodes.is_empty() && more.rows.is_empty() && !more.approximate;
-        let more = (!is_plain).then(|| Box::new(more));
-        let mut group = Group { doubles: count_doubles(&entries), entries, more, at, body_bytes: 0 };
+    /// A group of stored parts. Entries are sorted by time and id.
+    pub(crate) fn restore(spec: &Spec, mut entries: Vec<Entry>, image: Image) -> Group {
+        for episode in &image.episodes {
+            trim_bodies(&mut entries, episode, BEGINNING, &mut Trim { spec, journal: None });
+        }
+        let doubles = count_doubles(&entries);
+        let mut group = Group { entries, more: None, at: image.at, doubles, body_bytes: 0 };
+        group.set_more(image.episodes, image.rows, image.approximate, image.forgotten);
         group.count_body_bytes();
         group
     }
@@ -76,70 +111,122 @@ impl Group {
         self.entries.is_empty() && self.more.is_none()
     }
 
+    /// The small parts as they are, to take later changes back.
+    pub(crate) fn image(&self) -> Image {
+        let more = self.more.as_deref();
+        Image {
+            at: self.at,
+            doubles: self.doubles,
+            body_bytes: self.body_bytes,
+            episodes: more.map(|more| more.episodes.clone()).unwrap_or_default(),
+            rows: more.map(|more| more.rows.clone()).unwrap_or_default(),
+            approximate: more.is_some_and(|more| more.approximate),
+            forgotten: more.map_or(BEGINNING, |more| more.forgotten),
+        }
+    }
+
+    /// Takes back every change since the image.
+    pub(crate) fn undo(&mut self, image: Image, changes: Vec<Change>) {
+        for change in changes.into_iter().rev() {
+            match change {
+                Change::Inserted(mark) => {
+                    if let Ok(at) = position(&self.entries, mark) {
+                        self.entries.remove(at);
+                    }
+                }
+                Change::Removed(entry) => {
+                    if let Err(at) = position(&self.entries, entry.mark()) {
+                        self.entries.insert(at, entry);
+                    }
+                }
+                Change::Trimmed(mark, sample) => {
+                    if let Ok(at) = position(&self.entries, mark)
+                        && let Some(entry) = self.entries.get_mut(at)
+                    {
+                        entry.sample = sample;
+                    }
+                }
+                Change::Left(_) => {}
+            }
+        }
+        (self.at, self.doubles, self.body_bytes) = (image.at, image.doubles, image.body_bytes);
+        self.set_more(image.episodes, image.rows, image.approximate, image.forgotten);
+    }
+
+    fn set_more(&mut self, episodes: Vec<Episode>, rows: Vec<Row>, approximate: bool, forgotten: i64) {
+        let is_needed = !episodes.is_empty() || !rows.is_empty();
+        let filter = Filter::default();
+        self.more = is_needed.then(|| Box::new(More { episodes, rows, approximate, forgotten, filter }));
+    }
+
     /// Adds an entry at or above the watermark. False when an equal one is there.
-    pub fn insert(&mut self, spec: &Spec, mut entry: Entry, now: i64, out: &mut Vec<Revision>) -> bool {
-        let Err(at) = position(&self.entries, &entry) else { return false };
+    pub fn insert(&mut self, mut entry: Entry, step: &mut Step<'_>) -> bool {
         let mark = entry.mark();
+        let Err(at) = position(&self.entries, mark) else { return false };
         self.bound_body(&mut entry);
         if self.has_id(entry.id) {
             self.doubles = self.doubles.saturating_add(1);
         }
         reserve_one(&mut self.entries);
         self.entries.insert(at, entry);
-        if spec.condition.fires_at_once() {
-            for (hot, measure) in self.hot_times(spec, at, spec.after(mark.time)) {
-                self.heat(spec, hot, mark, measure, now, out);
+        step.note(Change::Inserted(mark));
+        if step.spec.condition.fires_at_once() {
+            for (hot, measure) in self.hot_times(step.spec, at, step.spec.after(mark.time)) {
+                self.heat(hot, mark, measure, step);
             }
         }
         if self.more.is_some() {
-            self.note_arrival(spec, mark.time);
+            self.note_arrival(mark.time, step);
         }
-        self.bound_entries(spec);
-        self.publish(spec, now, out);
+        self.bound_entries(step);
+        self.publish(step);
         true
     }
 
     /// Moves the watermark: decides, forgets and closes.
-    pub fn advance(&mut self, spec: &Spec, watermark: i64, now: i64, out: &mut Vec<Revision>) {
+    pub fn advance(&mut self, watermark: i64, step: &mut Step<'_>) {
         if watermark <= self.at {
             return;
         }
         let old = std::mem::replace(&mut self.at, watermark);
-        if !spec.condition.fires_at_once() {
-            self.decide(spec, old, watermark, now, out);
+        if !step.spec.condition.fires_at_once() {
+            self.decide(old, watermark, step);
         }
-        self.forget(spec, spec.before(watermark));
-        self.close(spec, watermark, now, out);
-        self.publish(spec, now, out);
+        let cut = step.spec.before(watermark);
+        self.forget(cut, step);
+        self.close(watermark, step);
+        if self.more.is_none() {
+            self.forget(cut, step);
+        }
+        self.publish(step);
     }
 
     /// Makes the revisions whose time has come.
-    pub fn publish(&mut self, spec: &Spec, now: i64, out: &mut Vec<Revision>) {
+    pub fn publish(&mut self, step: &mut Step<'_>) {
         let Some(more) = self.more.as_deref_mut() else { return };
-        let live = live(spec, &self.entries, &more.rows, more.approximate);
+        let live = live(step.spec, &self.entries, &more.rows, more.approximate);
         for episode in more.episodes.iter_mut().filter(|episode| episode.changed) {
-            if revision_due(episode, spec).is_none_or(|due| due <= now || now < episode.revised_at) {
-                out.push(episode.revise(&live, Phase::Open, now));
+            let due = revision_due(episode, step.spec);
+            if due.is_none_or(|due| due <= step.now || step.now < episode.revised_at) {
+                step.out.push(episode.revise(&live, Phase::Open, step.now));
             }
         }
     }
 
     /// Closes every episode and forgets everything: the rule is no longer in force.
-    pub fn retire(&mut self, spec: &Spec, now: i64, out: &mut Vec<Revision>) {
-        if let Some(mut more) = self.more.take() {
-            let live = live(spec, &self.entries, &more.rows, more.approximate);
-            for episode in &mut more.episodes {
-                out.push(episode.revise(&live, Phase::Closed, now));
-            }
+    pub fn retire(&mut self, step: &mut Step<'_>) {
+        self.close(i64::MAX, step);
+        self.more = None;
+        for entry in std::mem::take(&mut self.entries) {
+            step.note(Change::Removed(entry));
         }
-        self.entries = Vec::new();
         self.doubles = 0;
         self.body_bytes = 0;
     }
 
     /// The lowest watermark at which [`Group::advance`] does something.
     pub fn next_due(&self, spec: &Spec) -> Option<i64> {
-        let mut due = self.entries.first().map(|entry| spec.after(entry.time));
+        let mut due = self.entries.get(self.patience()).map(|entry| spec.after(entry.time));
         let mut sooner = |time: i64| due = Some(due.map_or(time, |old| old.min(time)));
         if !spec.condition.fires_at_once()
             && let Some(entry) = self.entries.get(after(&self.entries, self.at.saturating_sub(1)))
@@ -159,21 +246,13 @@ impl Group {
         episodes.filter(|episode| episode.changed).filter_map(|episode| revision_due(episode, spec)).min()
     }
 
-    /// Time and id of each event whose body is kept.
-    pub(crate) fn bodies(&self) -> impl Iterator<Item = (Mark, &std::sync::Arc<crate::window::Sample>)> {
-        let kept = self.more.iter().flat_map(|more| &more.episodes).flat_map(|episode| &episode.kept);
-        let kept = kept.filter_map(|kept| Some((kept.mark, kept.sample.as_ref()?)));
-        let live = self.entries.iter().filter_map(|entry| Some((entry.mark(), entry.sample.as_ref()?)));
-        kept.chain(live).filter(|(_, sample)| !sample.body.is_empty())
-    }
-
     fn has_id(&mut self, id: EventId) -> bool {
         // A group that is hot or folded is likely to be large, and has room for a filter.
-        let is_filtered = match self.more.as_deref_mut() {
+        let is_new = match self.more.as_deref_mut() {
             Some(more) => !more.filter.may_have(&self.entries, id),
             None => false,
         };
-        !is_filtered && self.entries.iter().any(|other| other.id == id)
+        !is_new && self.entries.iter().any(|other| other.id == id)
     }
 
     /// Hot times with their measures, from the entry at `from` to before `end`, ascending.
@@ -198,19 +277,22 @@ impl Group {
     }
 
     /// A time is hot: an episode begins, grows, or is joined with others.
-    fn heat(&mut self, spec: &Spec, hot: i64, firing: Mark, measure: u64, now: i64, out: &mut Vec<Revision>) {
-        let more = self.more.get_or_insert_default();
-        let mut since = hot;
+    fn heat(&mut self, hot: i64, firing: Mark, measure: u64, step: &mut Step<'_>) {
+        let spec = step.spec;
+        let forgotten = self.forgotten(spec);
+        let more = self.more.get_or_insert_with(|| More::new(forgotten));
         let Some(first) = more.episodes.iter().position(|episode| episode.adjoins(hot, spec)) else {
-            let mut episode = Episode::new(firing, hot, now);
+            let mut episode = Episode::new(firing, hot, step.now);
             episode.peak = measure;
-            trim_bodies(&mut self.entries, &episode, BEGINNING, spec);
+            trim_bodies(&mut self.entries, &episode, BEGINNING, &mut Trim::of(step));
             more.episodes.push(episode);
             return;
         };
         let joined = more.episodes.split_off(first.saturating_add(1));
         let Some(mut oldest) = more.episodes.pop() else { return };
         let mut others = Vec::with_capacity(joined.len());
+        // Entries between the old end and the new one are covered only now.
+        let mut since = hot.min(oldest.last_hot.saturating_add(1));
         for mut episode in joined {
             if !episode.adjoins(hot, spec) {
                 others.push(episode);
@@ -220,9 +302,9 @@ impl Group {
             // One that was never published has nothing to take back.
             if episode.revision > 0 {
                 let live = live(spec, &self.entries, &more.rows, more.approximate);
-                out.push(episode.revise(&live, Phase::Merged(oldest.firing), now));
+                step.out.push(episode.revise(&live, Phase::Merged(oldest.firing), step.now));
             }
-            oldest.fold(episode, spec);
+            oldest.fold(episode, spec).into_iter().for_each(|mark| step.note(Change::Left(mark)));
         }
         if hot < oldest.first_hot {
             since = BEGINNING;
@@ -231,63 +313,83 @@ impl Group {
         oldest.changed |= grew;
         oldest.peak = oldest.peak.max(measure);
         if grew || since == BEGINNING {
-            trim_bodies(&mut self.entries, &oldest, since, spec);
+            trim_bodies(&mut self.entries, &oldest, since, &mut Trim::of(step));
         }
         more.episodes.push(oldest);
         more.episodes.append(&mut others);
     }
 
     /// An entry of this time came: episodes that cover it have changed.
-    fn note_arrival(&mut self, spec: &Spec, time: i64) {
+    fn note_arrival(&mut self, time: i64, step: &mut Step<'_>) {
         let Some(more) = self.more.as_deref_mut() else { return };
-        for episode in more.episodes.iter_mut().filter(|episode| episode.covers(time, spec)) {
+        for episode in more.episodes.iter_mut().filter(|episode| episode.covers(time, step.spec)) {
             episode.changed = true;
-            trim_bodies(&mut self.entries, episode, time, spec);
+            trim_bodies(&mut self.entries, episode, time, &mut Trim::of(step));
         }
     }
 
     /// Conditions that only the watermark can decide, for times in `[old, watermark)`.
-    fn decide(&mut self, spec: &Spec, old: i64, watermark: i64, now: i64, out: &mut Vec<Revision>) {
+    fn decide(&mut self, old: i64, watermark: i64, step: &mut Step<'_>) {
         let from = after(&self.entries, old.saturating_sub(1));
-        for (hot, measure) in self.hot_times(spec, from, watermark) {
+        for (hot, measure) in self.hot_times(step.spec, from, watermark) {
             let smallest = self.entries.get(after(&self.entries, hot.saturating_sub(1))).map(Entry::mark);
             let Some(firing) = smallest else { continue };
-            self.heat(spec, hot, firing, measure, now, out);
+            self.heat(hot, firing, measure, step);
         }
+    }
+
+    /// A time up to which everything is forgotten, now and whatever may still come.
+    fn forgotten(&self, spec: &Spec) -> i64 {
+        let oldest = self.entries.first().map_or(BEGINNING, |entry| entry.time.saturating_sub(1));
+        spec.before(self.at).min(oldest)
+    }
+
+    /// How many entries may wait to be forgotten: moving all others for each is dear where there are many, and what
+    /// waits is in no window, but counts in its episode all the same.
+    fn patience(&self) -> usize {
+        if self.more.is_some() { self.entries.len() / 4 } else { 0 }
     }
 
     /// Entries up to `cut` leave; episodes that cover them count them first.
-    fn forget(&mut self, spec: &Spec, cut: i64) {
+    fn forget(&mut self, cut: i64, step: &mut Step<'_>) {
+        let spec = step.spec;
+        self.forget_rows(cut, spec);
         let leaving = after(&self.entries, cut);
-        let doubles = self.doubles;
+        if leaving <= self.patience() {
+            return;
+        }
         if let Some(more) = self.more.as_deref_mut() {
-            for entry in self.entries.iter().take(leaving) {
-                if let Some(episode) =
-                    more.episodes.iter_mut().find(|episode| episode.covers(entry.time, spec))
-                {
-                    episode.take(entry.mark(), entry.sample.as_ref(), spec);
+            more.forgotten = cut;
+        }
+        let episodes = self.more.as_deref_mut().map_or(&mut [][..], |more| &mut more.episodes);
+        for entry in self.entries.drain(..leaving) {
+            if let Some(episode) = covering(episodes, entry.time, spec) {
+                episode.count(1, entry.mark(), entry.mark());
+                if let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), spec) {
+                    step.note(Change::Left(left));
                 }
             }
-            let episodes = &mut more.episodes;
-            more.rows.retain(|row| {
-                if row.time() <= cut
-                    && let Some(episode) =
-                        episodes.iter_mut().find(|episode| episode.covers(row.time(), spec))
-                {
-                    episode.take_row(row);
-                }
-                row.time() > cut
-            });
+            step.note(Change::Removed(entry));
         }
-        self.entries.drain(..leaving);
-        self.after_removal(leaving, doubles);
+        self.after_removal(leaving);
     }
 
-    fn after_removal(&mut self, removed: usize, doubles: u32) {
+    fn forget_rows(&mut self, cut: i64, spec: &Spec) {
+        let Some(More { episodes, rows, .. }) = self.more.as_deref_mut() else { return };
+        rows.retain(|row| {
+            let leaves = row.time() <= cut;
+            if leaves && let Some(episode) = covering(episodes, row.time(), spec) {
+                episode.count(row.count, row.first, row.last);
+            }
+            !leaves
+        });
+    }
+
+    fn after_removal(&mut self, removed: usize) {
         if removed == 0 {
             return;
         }
-        if doubles > 0 {
+        if self.doubles > 0 {
             self.doubles = count_doubles(&self.entries);
         }
         if self.body_bytes > BODY_BYTES_MAX / 2 {
@@ -301,13 +403,14 @@ impl Group {
         }
     }
 
-    fn close(&mut self, spec: &Spec, watermark: i64, now: i64, out: &mut Vec<Revision>) {
+    fn close(&mut self, watermark: i64, step: &mut Step<'_>) {
         let Some(more) = self.more.as_deref_mut() else { return };
-        let live = live(spec, &self.entries, &more.rows, more.approximate);
+        let live = live(step.spec, &self.entries, &more.rows, more.approximate);
         more.episodes.retain_mut(|episode| {
-            let open = watermark < spec.after(episode.last_hot);
+            let open = watermark < step.spec.after(episode.last_hot);
             if !open {
-                out.push(episode.revise(&live, Phase::Closed, now));
+                step.out.push(episode.revise(&live, Phase::Closed, step.now));
+                episode.kept.iter().for_each(|kept| step.note(Change::Left(kept.mark)));
             }
             open
         });
@@ -317,34 +420,41 @@ impl Group {
     }
 
     /// Folds entries beyond the cap into rows.
-    fn bound_entries(&mut self, spec: &Spec) {
-        if self.entries.len() <= spec.entries_max {
+    fn bound_entries(&mut self, step: &mut Step<'_>) {
+        let most = step.spec.entries_max;
+        if self.entries.len() <= most {
             return;
         }
         let below = after(&self.entries, self.at.saturating_sub(1));
-        self.fold(spec, below);
-        if self.entries.len() > spec.entries_max {
-            let excess = self.entries.len().saturating_sub(spec.entries_max);
+        self.fold(below, step);
+        if self.entries.len() > most {
+            let excess = self.entries.len().saturating_sub(most);
             // Some more than needed, so that the next arrivals do not fold again.
-            self.fold(spec, excess.saturating_add(spec.entries_max / 8));
-            self.more.get_or_insert_default().approximate = true;
+            self.fold(excess.saturating_add(most / 8), step);
+            if let Some(more) = self.more.as_deref_mut() {
+                more.approximate = true;
+            }
         }
     }
 
-    fn fold(&mut self, spec: &Spec, count: usize) {
+    fn fold(&mut self, count: usize, step: &mut Step<'_>) {
         if count == 0 {
             return;
         }
-        let doubles = self.doubles;
-        let more = self.more.get_or_insert_default();
-        let (folded, joined) = fold(&mut self.entries, count, &mut more.rows, spec.entries_max);
+        let forgotten = self.forgotten(step.spec);
+        let more = self.more.get_or_insert_with(|| More::new(forgotten));
+        let (folded, joined) = fold(&mut self.entries, count, &mut more.rows, step.spec.entries_max);
         more.approximate |= joined;
-        for entry in &folded {
-            if let Some(episode) = more.episodes.iter_mut().find(|episode| episode.covers(entry.time, spec)) {
-                episode.keep(entry.mark(), entry.sample.as_ref(), spec);
+        let removed = folded.len();
+        for entry in folded {
+            if let Some(episode) = covering(&mut more.episodes, entry.time, step.spec)
+                && let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), step.spec)
+            {
+                step.note(Change::Left(left));
             }
+            step.note(Change::Removed(entry));
         }
-        self.after_removal(folded.len(), doubles);
+        self.after_removal(removed);
     }
 
     fn bound_body(&mut self, entry: &mut Entry) {
@@ -371,23 +481,50 @@ fn live<'a>(spec: &'a Spec, entries: &'a [Entry], rows: &'a [Row], approximate: 
     Live { spec, entries, rows, approximate }
 }
 
+/// The episode that has an event of this time; there is at most one.
+fn covering<'e>(episodes: &'e mut [Episode], time: i64, spec: &Spec) -> Option<&'e mut Episode> {
+    episodes.iter_mut().find(|episode| episode.covers(time, spec))
+}
+
 /// When the next revision may be made; `None` for at once.
 fn revision_due(episode: &Episode, spec: &Spec) -> Option<i64> {
     (episode.revision > 0).then(|| episode.revised_at.saturating_add(spec.revise_ms))
 }
 
+/// What trimming works with.
+struct Trim<'t> {
+    spec: &'t Spec,
+    journal: Option<&'t mut Journal>,
+}
+
+impl<'t> Trim<'t> {
+    fn of(step: &'t mut Step<'_>) -> Trim<'t> {
+        Trim { spec: step.spec, journal: step.journal.as_deref_mut() }
+    }
+
+    fn set(&mut self, entry: &mut Entry, sample: Option<Arc<Sample>>) {
+        let mark = entry.mark();
+        let old = std::mem::replace(&mut entry.sample, sample);
+        if let Some(journal) = &mut self.journal {
+            journal.note(Change::Trimmed(mark, old));
+        }
+    }
+}
+
 /// Of a covered entry that can no longer be among the first, only what can still be shown is kept. Intervals only
 /// grow, so an entry's rank in its episode never falls. `since`: nothing changed for entries before this time.
-fn trim_bodies(entries: &mut [Entry], episode: &Episode, since: i64, spec: &Spec) {
-    let from = after(entries, spec.before(episode.first_hot));
+fn trim_bodies(entries: &mut [Entry], episode: &Episode, since: i64, trim: &mut Trim<'_>) {
+    let from = after(entries, trim.spec.before(episode.first_hot));
     let to = after(entries, episode.last_hot);
     let start = after(entries, since.saturating_sub(1)).max(from);
     let first_rank = episode.kept.len().saturating_add(start.saturating_sub(from));
     for (rank, entry) in (first_rank..).zip(entries.get_mut(start..to).unwrap_or_default()) {
+        let Some(sample) = entry.sample.as_ref().filter(|_| rank >= trim.spec.samples) else { continue };
         if rank >= ORIGINS_MAX {
-            entry.sample = None;
-        } else if rank >= spec.samples {
-            drop_body(&mut entry.sample);
+            trim.set(entry, None);
+        } else if !sample.body.is_empty() {
+            let bare = Arc::new(sample.without_body());
+            trim.set(entry, Some(bare));
         }
     }
 }

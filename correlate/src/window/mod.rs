@@ -1,8 +1,9 @@
 //! The window engine: groups of matches of one correlation rule, and the
 //! episodes that they make.
 //!
-//! In: entries (time, event id) of one group in any order, and watermarks. Out: revisions of episodes. Never: clocks, I/O, rule texts or
-//! alert documents; the caller passes the time and knows the rule.
+//! In: entries (time, event id) of one group in any order, and watermarks.
+//! Out: revisions of episodes. Never: clocks, I/O, rule texts or alert
+//! documents; the caller passes the time and knows the rule.
 //!
 //! ```text
 //! entry      one match in a group; equal (time, id) count once
@@ -12,9 +13,9 @@
 //! ```
 //!
 //! [`group`] has the algorithm, [`entries`] what is kept of entries and how
-//! they are counted, [`episode`] the aggregates, [`store`] the groups of one
-//! rule with their due times, [`watermarks`] how far time has come, [`state`]
-//! the stored form.
+//! they are counted, [`episode`] the aggregates, [`journal`] what is not yet
+//! committed, [`store`] the groups of one rule with their due times,
+//! [`watermarks`] how far time has come, [`state`] the stored form.
 
 use std::sync::Arc;
 
@@ -22,9 +23,11 @@ use model::ids::EventId;
 
 use crate::rule::{Condition, Correlation};
 
+mod due;
 pub mod entries;
 pub mod episode;
 pub mod group;
+pub mod journal;
 pub mod state;
 pub mod store;
 pub mod watermarks;
@@ -160,7 +163,7 @@ pub struct Revision {
     /// Most ids in one hot window.
     pub peak: u64,
     /// The first events by (time, id), up to [`ORIGINS_MAX`]; the first [`Spec::samples`] with their bodies.
-    pub events: Vec<Kept>,
+    pub events: Arc<Vec<Kept>>,
     /// Whether the group held more than it may, so that counts may be off.
     pub approximate: bool,
 }

@@ -1,105 +1,127 @@
 //! The stored form of a group, for the changelog `mozdef.windows`.
 //!
-//! In: a group. Out: bytes of version 1, and the group again. Never: bodies of
-//! events; each is a record of its own, written once ([`encode_sample`]), so
-//! that a group that grows does not write all its events again.
+//! In: a group, or one of its events. Out: bytes of version 1, and the group
+//! again. Never: all events of a group in one value; each is a record of its
+//! own, so that what is written does not grow with the group.
 //!
 //! ```text
-//! group     1, signed at, flag approximate,
-//!           entries: count × (signed time − previous, id, sample)
-//!           rows:    count × (unsigned count, mark, mark)
+//! head      1, signed at, flag; when it is set:
+//!           signed at − forgotten, flag approximate,
+//!           rows:     count × (unsigned count, mark, mark)
 //!           episodes: count × (mark firing, signed first_hot, signed last_hot − first_hot, unsigned count,
-//!                     flag, [mark first, mark last], kept: count × (mark, sample), unsigned peak,
-//!                     unsigned revision, signed fired_at, signed revised_at, flag changed)
+//!                     flag, [mark first, mark last], unsigned peak, unsigned revision, signed fired_at,
+//!                     signed revised_at, flag changed)
 //! mark      signed time, id
-//! sample    0 none | 1 here: sample fields, body empty | 2 in a record of its own
+//! event     1, flag kept ahead, flag sample, [sample fields]
 //! fields    signed received, bytes index, bytes document id, bytes origin, bytes body
 //! ```
+//!
+//! An event is an entry while it is younger than `forgotten`, then one of the
+//! first of the episode that covers it. Kept ahead are the first events of an
+//! episode that were folded into rows before that.
 
 use std::sync::Arc;
 
-use crate::window::entries::Row;
+use crate::window::entries::{Row, position};
 use crate::window::episode::Episode;
-use crate::window::group::{Group, More};
-use crate::window::{Entry, Kept, Mark, Sample};
+use crate::window::group::Group;
+use crate::window::journal::Image;
+use crate::window::{BEGINNING, Entry, Mark, Sample, Spec};
 use crate::wire::{Reader, WireError, Writer};
 
 /// Version of the stored forms of this file.
 pub const VERSION: u8 = 1;
 
-const SAMPLE_NONE: u64 = 0;
-const SAMPLE_HERE: u64 = 1;
-const SAMPLE_APART: u64 = 2;
-
-/// The group without the bodies of its events.
-pub fn encode_group(group: &Group) -> Vec<u8> {
+/// The group without its events.
+pub fn encode_head(group: &Group) -> Vec<u8> {
     let mut writer = Writer::new(VERSION);
     writer.signed(group.at);
-    let more = group.more.as_deref();
-    writer.flag(more.is_some_and(|more| more.approximate));
-    writer.count(group.entries.len());
-    let mut previous = 0_i64;
-    for entry in &group.entries {
-        writer.signed(entry.time.wrapping_sub(previous));
-        previous = entry.time;
-        writer.id(entry.id);
-        put_sample(&mut writer, entry.sample.as_deref());
+    writer.flag(group.more.is_some());
+    if let Some(more) = group.more.as_deref() {
+        writer.signed(group.at.wrapping_sub(more.forgotten));
+        writer.flag(more.approximate);
+        writer.count(more.rows.len());
+        for row in &more.rows {
+            writer.unsigned(row.count);
+            put_mark(&mut writer, row.first);
+            put_mark(&mut writer, row.last);
+        }
+        writer.count(more.episodes.len());
+        more.episodes.iter().for_each(|episode| put_episode(&mut writer, episode));
     }
-    let rows = more.map_or(&[][..], |more| &more.rows);
-    writer.count(rows.len());
-    for row in rows {
-        writer.unsigned(row.count);
-        put_mark(&mut writer, row.first);
-        put_mark(&mut writer, row.last);
-    }
-    let episodes = more.map_or(&[][..], |more| &more.episodes);
-    writer.count(episodes.len());
-    episodes.iter().for_each(|episode| put_episode(&mut writer, episode));
     writer.finish()
 }
 
-/// Reads a group; `body` gives the samples that are records of their own.
-pub fn decode_group(
-    bytes: &[u8],
-    mut body: impl FnMut(Mark) -> Option<Arc<Sample>>,
-) -> Result<Group, WireError> {
-    let mut reader = Reader::new(bytes, VERSION)?;
-    let at = reader.signed()?;
-    let mut more = More { approximate: reader.flag()?, ..More::default() };
-    let mut entries = Vec::new();
-    let count = reader.count()?;
-    entries.reserve_exact(count.min(bytes.len() / 18));
-    let mut time = 0_i64;
-    for _ in 0..count {
-        time = time.wrapping_add(reader.signed()?);
-        let id = reader.id()?;
-        let sample = get_sample(&mut reader, Mark { time, id }, &mut body)?;
-        entries.push(Entry { time, id, sample });
+/// An event of the group; `None` when the group has no such event.
+pub fn encode_event(group: &Group, mark: Mark) -> Option<Vec<u8>> {
+    if let Ok(at) = position(&group.entries, mark) {
+        return group.entries.get(at).map(|entry| event(false, entry.sample.as_deref()));
     }
-    for _ in 0..reader.count()? {
-        let count = reader.unsigned()?;
-        more.rows.push(Row { count, first: get_mark(&mut reader)?, last: get_mark(&mut reader)? });
-    }
-    for _ in 0..reader.count()? {
-        more.episodes.push(get_episode(&mut reader, &mut body)?);
-    }
-    reader.finish()?;
-    Ok(Group::restore(at, entries, more))
+    let more = group.more.as_deref()?;
+    let find = |episode: &Episode| {
+        let at = episode.kept.binary_search_by(|kept| kept.mark.cmp(&mark)).ok()?;
+        episode.kept.get(at).map(|kept| event(mark.time > more.forgotten, kept.sample.as_deref()))
+    };
+    more.episodes.iter().find_map(find)
 }
 
-/// A sample with its body.
-pub fn encode_sample(sample: &Sample) -> Vec<u8> {
+fn event(is_ahead: bool, sample: Option<&Sample>) -> Vec<u8> {
     let mut writer = Writer::new(VERSION);
-    put_fields(&mut writer, sample);
+    writer.flag(is_ahead);
+    writer.flag(sample.is_some());
+    if let Some(sample) = sample {
+        put_fields(&mut writer, sample);
+    }
     writer.finish()
 }
 
-/// Reads a sample.
-pub fn decode_sample(bytes: &[u8]) -> Result<Sample, WireError> {
-    let mut reader = Reader::new(bytes, VERSION)?;
-    let sample = get_fields(&mut reader)?;
+/// Reads a group from its head and its events, which come in any order.
+pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Result<Group, WireError> {
+    let mut reader = Reader::new(head, VERSION)?;
+    let mut image = Image {
+        at: reader.signed()?,
+        forgotten: BEGINNING,
+        approximate: false,
+        doubles: 0,
+        body_bytes: 0,
+        episodes: Vec::new(),
+        rows: Vec::new(),
+    };
+    if reader.flag()? {
+        image.forgotten = image.at.wrapping_sub(reader.signed()?);
+        image.approximate = reader.flag()?;
+        for _ in 0..reader.count()? {
+            let count = reader.unsigned()?;
+            image.rows.push(Row { count, first: get_mark(&mut reader)?, last: get_mark(&mut reader)? });
+        }
+        for _ in 0..reader.count()? {
+            image.episodes.push(get_episode(&mut reader)?);
+        }
+    }
     reader.finish()?;
-    Ok(sample)
+    let mut entries = Vec::with_capacity(events.len());
+    let mut events = events.to_vec();
+    events.sort_unstable_by_key(|(mark, _)| *mark);
+    for (mark, bytes) in events {
+        let (is_ahead, sample) = decode_event(bytes)?;
+        if !is_ahead && mark.time > image.forgotten {
+            entries.push(Entry { time: mark.time, id: mark.id, sample });
+        } else if let Some(episode) =
+            image.episodes.iter_mut().find(|episode| episode.covers(mark.time, spec))
+        {
+            episode.keep(mark, sample.as_ref(), spec);
+        }
+    }
+    entries.shrink_to_fit();
+    Ok(Group::restore(spec, entries, image))
+}
+
+fn decode_event(bytes: &[u8]) -> Result<(bool, Option<Arc<Sample>>), WireError> {
+    let mut reader = Reader::new(bytes, VERSION)?;
+    let is_ahead = reader.flag()?;
+    let sample = if reader.flag()? { Some(Arc::new(get_fields(&mut reader)?)) } else { None };
+    reader.finish()?;
+    Ok((is_ahead, sample))
 }
 
 /// The fields of a sample, also within a match record.
@@ -123,30 +145,6 @@ pub(crate) fn get_fields(reader: &mut Reader<'_>) -> Result<Sample, WireError> {
     })
 }
 
-fn put_sample(writer: &mut Writer, sample: Option<&Sample>) {
-    match sample {
-        None => writer.unsigned(SAMPLE_NONE),
-        Some(sample) if sample.body.is_empty() => {
-            writer.unsigned(SAMPLE_HERE);
-            put_fields(writer, sample);
-        }
-        Some(_) => writer.unsigned(SAMPLE_APART),
-    }
-}
-
-fn get_sample(
-    reader: &mut Reader<'_>,
-    mark: Mark,
-    body: &mut impl FnMut(Mark) -> Option<Arc<Sample>>,
-) -> Result<Option<Arc<Sample>>, WireError> {
-    match reader.unsigned()? {
-        SAMPLE_NONE => Ok(None),
-        SAMPLE_HERE => Ok(Some(Arc::new(get_fields(reader)?))),
-        SAMPLE_APART => Ok(body(mark)),
-        _ => Err(WireError::Number),
-    }
-}
-
 fn put_mark(writer: &mut Writer, mark: Mark) {
     writer.signed(mark.time);
     writer.id(mark.id);
@@ -167,11 +165,6 @@ fn put_episode(writer: &mut Writer, episode: &Episode) {
         put_mark(writer, first);
         put_mark(writer, last);
     }
-    writer.count(episode.kept.len());
-    for kept in &episode.kept {
-        put_mark(writer, kept.mark);
-        put_sample(writer, kept.sample.as_deref());
-    }
     writer.unsigned(episode.peak);
     writer.unsigned(episode.revision);
     writer.signed(episode.fired_at);
@@ -179,10 +172,7 @@ fn put_episode(writer: &mut Writer, episode: &Episode) {
     writer.flag(episode.changed);
 }
 
-fn get_episode(
-    reader: &mut Reader<'_>,
-    body: &mut impl FnMut(Mark) -> Option<Arc<Sample>>,
-) -> Result<Episode, WireError> {
+fn get_episode(reader: &mut Reader<'_>) -> Result<Episode, WireError> {
     let firing = get_mark(reader)?;
     let first_hot = reader.signed()?;
     let last_hot = first_hot.wrapping_add(reader.signed()?);
@@ -192,10 +182,6 @@ fn get_episode(
     if reader.flag()? {
         episode.first = Some(get_mark(reader)?);
         episode.last = Some(get_mark(reader)?);
-    }
-    for _ in 0..reader.count()? {
-        let mark = get_mark(reader)?;
-        episode.kept.push(Kept { mark, sample: get_sample(reader, mark, body)? });
     }
     episode.peak = reader.unsigned()?;
     episode.revision = reader.unsigned()?;
@@ -211,21 +197,29 @@ mod tests {
 
     use model::ids::EventId;
 
-    use super::{decode_group, decode_sample, encode_group, encode_sample};
+    use super::{decode_group, encode_event, encode_head};
+    use crate::rule::Condition;
     use crate::window::entries::Row;
     use crate::window::episode::Episode;
-    use crate::window::group::{Group, More};
-    use crate::window::{Entry, Kept, Mark, Sample};
+    use crate::window::group::Group;
+    use crate::window::journal::Image;
+    use crate::window::{Entry, Kept, Mark, Sample, Spec};
     use crate::wire::hex;
 
     const AT: i64 = 1_700_000_000_000;
 
-    fn id(n: u8) -> EventId {
-        EventId::from_bytes([n; 16])
+    fn spec() -> Spec {
+        Spec {
+            timespan_ms: 4,
+            condition: Condition { gte: Some(2), ..Condition::default() },
+            samples: 10,
+            revise_ms: 0,
+            entries_max: 100,
+        }
     }
 
     fn mark(n: u8) -> Mark {
-        Mark { time: AT + i64::from(n), id: id(n) }
+        Mark { time: AT + i64::from(n), id: EventId::from_bytes([n; 16]) }
     }
 
     fn sample(body: &str) -> Arc<Sample> {
@@ -238,67 +232,78 @@ mod tests {
         })
     }
 
-    /// A group that has everything a group can have.
+    const MARKS: [u8; 6] = [11, 12, 13, 15, 16, 19];
+
+    /// A group that has everything a group can have: forgotten up to 13; 15 is kept ahead.
     fn group() -> Group {
-        let entry = |n, sample| Entry { time: AT + i64::from(n), id: id(n), sample };
-        let entries =
-            vec![entry(5, None), entry(6, Some(sample(""))), entry(9, Some(sample("{}")))];
+        let entry = |n, sample| Entry { time: mark(n).time, id: mark(n).id, sample };
+        let kept = |n, sample| Kept { mark: mark(n), sample };
+        let kept = vec![
+            kept(11, Some(sample("{}"))),
+            kept(12, Some(sample(""))),
+            kept(13, None),
+            kept(15, Some(sample("{}"))),
+        ];
         let episode = Episode {
-            last_hot: AT + 9,
+            last_hot: AT + 19,
             count: 77,
-            first: Some(mark(1)),
-            last: Some(mark(4)),
-            kept: vec![
-                Kept { mark: mark(1), sample: Some(sample("{}")) },
-                Kept { mark: mark(2), sample: Some(sample("")) },
-                Kept { mark: mark(3), sample: None },
-            ],
+            first: Some(mark(11)),
+            last: Some(mark(13)),
+            kept: Arc::new(kept),
             peak: 12,
             revision: 3,
+            fired_at: AT + 500,
             revised_at: AT + 600,
             changed: true,
-            ..Episode::new(mark(2), AT + 3, AT + 500)
+            ..Episode::new(mark(12), AT + 13, 0)
         };
-        let rows = vec![Row { count: 4, first: mark(1), last: mark(2) }];
-        Group::restore(
-            AT,
-            entries,
-            More { episodes: vec![episode], rows, approximate: true, ..More::default() },
-        )
+        let rows = vec![Row { count: 4, first: mark(14), last: mark(15) }];
+        let (at, forgotten, episodes) = (AT + 17, AT + 13, vec![episode]);
+        let image = Image { at, doubles: 0, body_bytes: 0, episodes, rows, approximate: true, forgotten };
+        Group::restore(&spec(), vec![entry(16, None), entry(19, Some(sample("{}")))], image)
+    }
+
+    /// Head and events, as text.
+    fn stored(group: &Group) -> Vec<String> {
+        let event = |n: u8| encode_event(group, mark(n)).unwrap();
+        std::iter::once(encode_head(group)).chain(MARKS.map(event)).map(|bytes| hex::encode(&bytes)).collect()
+    }
+
+    fn read(stored: &[String]) -> Group {
+        let stored = stored.iter().map(|text| hex::decode(text)).collect::<Vec<_>>();
+        let events = MARKS.iter().zip(&stored[1..]).map(|(&n, bytes)| (mark(n), &bytes[..])).rev();
+        decode_group(&stored[0], &events.collect::<Vec<_>>(), &spec()).unwrap()
     }
 
     /// What one version wrote, the next must read: state lives longer than the program that wrote it. A new form is a
-    /// new version with a file of its own; these files stay for ever.
+    /// new version with a file of its own; this file stays for ever: a head, then an event a line.
     #[test]
     fn version_1_stays_readable() {
-        let stored = include_str!("../../test-data/window/v1.hex");
-        let read = decode_group(&hex::decode(stored), |_| Some(sample("{}"))).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{:?}", group()));
-        assert_eq!(hex::encode(&encode_group(&read)), stored.trim());
-        let stored = include_str!("../../test-data/window/v1.sample.hex");
-        assert_eq!(decode_sample(&hex::decode(stored)), Ok((*sample("{}")).clone()));
+        let golden =
+            include_str!("../../test-data/window/v1.hex").lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(format!("{:?}", read(&golden)), format!("{:?}", group()));
+        assert_eq!(stored(&group()), golden);
     }
 
     #[test]
-    fn a_group_reads_back() {
-        let read = decode_group(&encode_group(&group()), |mark| {
-            assert!([1, 9].contains(&(mark.time - AT)));
-            Some(sample("{}"))
-        });
-        assert_eq!(format!("{read:?}"), format!("{:?}", Ok::<_, ()>(group())));
-        assert_eq!(decode_sample(&encode_sample(&sample("{}"))).as_ref(), Ok(&*sample("{}")));
+    fn an_event_that_the_group_has_not_is_told() {
+        assert!(encode_event(&group(), mark(14)).is_none());
+        assert!(encode_event(&Group::new(0), mark(14)).is_none());
     }
 
     #[test]
     fn broken_bytes_are_refused() {
-        let whole = encode_group(&group());
+        let whole = encode_head(&group());
         for length in 0..whole.len() {
-            assert!(decode_group(&whole[..length], |_| None).is_err(), "{length}");
+            assert!(decode_group(&whole[..length], &[], &spec()).is_err(), "{length}");
         }
-        let mut newer = whole;
-        newer[0] = 2;
-        assert!(decode_group(&newer, |_| None).unwrap_err().to_string().contains("version 2"));
-        let lie = [1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        assert!(decode_group(&lie, |_| None).is_err());
+        let event = encode_event(&group(), mark(19)).unwrap();
+        for length in 0..event.len() {
+            assert!(decode_group(&whole, &[(mark(19), &event[..length])], &spec()).is_err(), "{length}");
+        }
+        let newer = [&[2], &whole[1..]].concat();
+        assert!(decode_group(&newer, &[], &spec()).unwrap_err().to_string().contains("version 2"));
+        let lie = [1, 0, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert!(decode_group(&lie, &[], &spec()).is_err());
     }
 }

@@ -4,17 +4,18 @@
 //! In: entries by group key, watermarks, time. Out: revisions with their
 //! group's key; the groups that changed. Never: rule texts, records.
 //!
-//! Only groups that are touched or due are ever looked at. A due time in the
-//! heap may be stale: a group carries the one that counts.
+//! Only groups that are touched or due are ever looked at. A queued due time
+//! may be stale: a slot carries the one that counts.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use foldhash::{fast, quality};
 use hashbrown::HashTable;
 
-use crate::window::group::Group;
+use crate::window::due::Due;
+use crate::window::group::{Group, Step};
+use crate::window::journal::Journal;
 use crate::window::{BEGINNING, Entry, Mark, Revision, Spec};
 
 /// Whether changes can be taken back.
@@ -57,14 +58,12 @@ pub struct Store {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: quality::RandomState,
-    due: BinaryHeap<Reverse<(i64, u32)>>,
+    due: Due,
     /// By caller's time: groups with an episode whose revision waits. May be stale, too.
     revisions: BTreeSet<(i64, u32)>,
-    /// Groups as they were at the last commit; `None` where there was none.
-    before: HashMap<u32, Option<Group>, fast::RandomState>,
+    /// What happened to groups since the last commit.
+    journals: HashMap<u32, Journal, fast::RandomState>,
     watermark_before: i64,
-    /// Groups touched since the last flush, with the bodies they had.
-    touched: HashMap<u32, Vec<Mark>, fast::RandomState>,
     scratch: Vec<Revision>,
 }
 
@@ -75,8 +74,8 @@ pub struct Change<'a> {
     pub key: &'a [u8],
     /// As it is now; empty when it is to be forgotten.
     pub group: &'a Group,
-    /// Events whose bodies it had at the last flush.
-    pub bodies_before: Vec<Mark>,
+    /// Events that may have come, gone, or changed their place since the last flush, sorted.
+    pub events: Vec<Mark>,
 }
 
 impl Store {
@@ -90,11 +89,10 @@ impl Store {
             free: Vec::new(),
             index: HashTable::new(),
             hasher: quality::RandomState::default(),
-            due: BinaryHeap::new(),
+            due: Due::new(spec.timespan_ms),
             revisions: BTreeSet::new(),
-            before: HashMap::default(),
+            journals: HashMap::default(),
             watermark_before: watermark,
-            touched: HashMap::default(),
             scratch: Vec::new(),
         }
     }
@@ -136,12 +134,12 @@ impl Store {
             return Inserted::Late(self.watermark.saturating_sub(entry.time));
         }
         let at = self.find_or_make(key);
-        self.image(at);
-        let Some(slot) = self.slots.get_mut(at as usize) else { return Inserted::Equal };
-        slot.group.advance(&self.spec, self.watermark, now, &mut self.scratch);
-        let taken = slot.group.insert(&self.spec, entry, now, &mut self.scratch);
-        self.after_touch(at, out);
-        if taken { Inserted::Taken } else { Inserted::Equal }
+        let watermark = self.watermark;
+        let taken = self.touch(at, now, out, |group, step| {
+            group.advance(watermark, step);
+            group.insert(entry, step)
+        });
+        if taken == Some(true) { Inserted::Taken } else { Inserted::Equal }
     }
 
     /// Raises the watermark; a lower one changes nothing.
@@ -150,19 +148,14 @@ impl Store {
             return;
         }
         self.watermark = watermark;
-        while let Some(&Reverse((due, at))) = self.due.peek() {
-            if due > watermark {
-                break;
+        loop {
+            let slots = &self.slots;
+            let due_of = |at: u32| slots.get(at as usize).map_or(NEVER, |slot| slot.due);
+            let Some(at) = self.due.pop(watermark, due_of) else { return };
+            if let Some(slot) = self.slots.get_mut(at as usize) {
+                slot.due = NEVER;
             }
-            self.due.pop();
-            if self.slots.get(at as usize).is_none_or(|slot| slot.due != due) {
-                continue;
-            }
-            self.image(at);
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
-            slot.due = NEVER;
-            slot.group.advance(&self.spec, watermark, now, &mut self.scratch);
-            self.after_touch(at, out);
+            self.touch(at, now, out, |group, step| group.advance(watermark, step));
         }
     }
 
@@ -177,10 +170,7 @@ impl Store {
             if waits.is_none_or(|due| due > now) {
                 continue;
             }
-            self.image(at);
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
-            slot.group.publish(&self.spec, now, &mut self.scratch);
-            self.after_touch(at, out);
+            self.touch(at, now, out, |group, step| group.publish(step));
         }
     }
 
@@ -190,10 +180,7 @@ impl Store {
             if self.slots.get(at as usize).is_none_or(|slot| slot.group.is_empty()) {
                 continue;
             }
-            self.image(at);
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
-            slot.group.retire(&self.spec, now, &mut self.scratch);
-            self.after_touch(at, out);
+            self.touch(at, now, out, |group, step| group.retire(step));
         }
     }
 
@@ -211,11 +198,12 @@ impl Store {
 
     /// Shows each group changed since the last flush.
     pub fn flush(&mut self, mut changed: impl FnMut(Change<'_>)) {
-        let mut touched = self.touched.drain().collect::<Vec<_>>();
+        let flushed = |(at, journal): (&u32, &mut Journal)| Some((*at, journal.flush()?));
+        let mut touched = self.journals.iter_mut().filter_map(flushed).collect::<Vec<_>>();
         touched.sort_unstable_by_key(|(at, _)| *at);
-        for (at, bodies_before) in touched {
+        for (at, events) in touched {
             if let Some(slot) = self.slots.get(at as usize) {
-                changed(Change { key: &slot.key, group: &slot.group, bodies_before });
+                changed(Change { key: &slot.key, group: &slot.group, events });
             }
         }
     }
@@ -223,27 +211,29 @@ impl Store {
     /// What changed is durable.
     pub fn commit(&mut self) {
         self.watermark_before = self.watermark;
-        let mut before = std::mem::take(&mut self.before);
-        for (at, _) in before.drain() {
+        let mut journals = std::mem::take(&mut self.journals);
+        for (at, _) in journals.drain() {
             self.release_if_empty(at);
         }
-        self.before = before;
+        self.journals = journals;
     }
 
     /// What changed since the last commit did not happen.
     pub fn rollback(&mut self) {
         self.watermark = self.watermark_before;
-        self.touched.clear();
-        let mut before = std::mem::take(&mut self.before);
-        for (at, image) in before.drain() {
+        let mut journals = std::mem::take(&mut self.journals);
+        for (at, journal) in journals.drain() {
             if let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.group = image.unwrap_or_else(|| Group::new(BEGINNING));
+                match journal.image {
+                    Some(image) => slot.group.undo(image, journal.changes),
+                    None => slot.group = Group::new(BEGINNING),
+                }
                 slot.due = NEVER;
             }
             self.schedule(at);
             self.release_if_empty(at);
         }
-        self.before = before;
+        self.journals = journals;
     }
 
     fn find_or_make(&mut self, key: &[u8]) -> u32 {
@@ -272,32 +262,38 @@ impl Store {
         at
     }
 
-    /// Remembers a group as it is, before its first change.
-    fn image(&mut self, at: u32) {
-        if self.images == Images::None {
-            return;
-        }
-        let Some(slot) = self.slots.get(at as usize) else { return };
-        self.before.entry(at).or_insert_with(|| (!slot.group.is_empty()).then(|| slot.group.clone()));
-        self.touched.entry(at).or_insert_with(|| slot.group.bodies().map(|(mark, _)| mark).collect());
-    }
-
-    fn after_touch(&mut self, at: u32, out: &mut impl FnMut(&[u8], Revision)) {
-        if let Some(slot) = self.slots.get(at as usize) {
-            self.scratch.drain(..).for_each(|revision| out(&slot.key, revision));
-        }
+    /// Changes a group, with a journal where changes may be taken back.
+    fn touch<R>(
+        &mut self,
+        at: u32,
+        now: i64,
+        out: &mut impl FnMut(&[u8], Revision),
+        change: impl FnOnce(&mut Group, &mut Step<'_>) -> R,
+    ) -> Option<R> {
+        let slot = self.slots.get_mut(at as usize)?;
+        let journal = (self.images == Images::Keep).then(|| {
+            let image = || (!slot.group.is_empty()).then(|| slot.group.image());
+            let journal = self.journals.entry(at).or_insert_with(|| Journal::new(image()));
+            journal.touch();
+            journal
+        });
+        let mut step = Step { spec: &self.spec, now, out: &mut self.scratch, journal };
+        let result = change(&mut slot.group, &mut step);
+        self.scratch.drain(..).for_each(|revision| out(&slot.key, revision));
         self.schedule(at);
         if self.images == Images::None {
             self.release_if_empty(at);
         }
+        Some(result)
     }
 
     fn schedule(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         // A later due time is found out when the earlier one comes.
-        if let Some(due) = slot.group.next_due(&self.spec).filter(|due| *due < slot.due) {
+        let due = slot.group.next_due(&self.spec).map(|due| due.max(self.watermark.saturating_add(1)));
+        if let Some(due) = due.filter(|due| *due < slot.due) {
             slot.due = due;
-            self.due.push(Reverse((due, at)));
+            self.due.push(due, at);
         }
         if let Some(due) = slot.group.next_revision(&self.spec) {
             self.revisions.insert((due, at));

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! key 0                                watermarks: 1, watermark map, signed low, count × (bytes rule prefix, signed)
-//! key 1, rule prefix, group key        a group (`window::state`); empty when there is none any more
-//! key 2, rule prefix, group key, time as 8 bytes, id    an event that a group needs, written once
+//! key 1, rule prefix, group key        the head of a group (`window::state`)
+//! key 2, rule prefix, group key, time as 8 bytes, id    an event of a group
 //! key 3, rule prefix                   a rule's presentation (`rule_window`)
 //! ```
 //!
@@ -28,7 +28,7 @@ const VERSION: u8 = 1;
 
 const WATERMARKS: u8 = 0;
 const GROUP: u8 = 1;
-const BODY: u8 = 2;
+const EVENT: u8 = 2;
 const RULE: u8 = 3;
 
 /// Bytes of a mark at the end of a key.
@@ -39,7 +39,7 @@ const MARK_BYTES: usize = 24;
 pub(super) enum Key<'k> {
     Watermarks,
     Group { prefix: &'k [u8], group: &'k [u8] },
-    Body { prefix: &'k [u8], group: &'k [u8], mark: Mark },
+    Event { prefix: &'k [u8], group: &'k [u8], mark: Mark },
     Rule { prefix: &'k [u8] },
 }
 
@@ -58,8 +58,8 @@ impl Key<'_> {
         Bytes::from(match *self {
             Key::Watermarks => vec![WATERMARKS],
             Key::Group { prefix, group } => [&[GROUP], prefix, group].concat(),
-            Key::Body { prefix, group, mark } => {
-                [&[BODY], prefix, group, &mark.time.to_be_bytes(), mark.id.as_bytes()].concat()
+            Key::Event { prefix, group, mark } => {
+                [&[EVENT], prefix, group, &mark.time.to_be_bytes(), mark.id.as_bytes()].concat()
             }
             Key::Rule { prefix } => [&[RULE], prefix].concat(),
         })
@@ -71,11 +71,11 @@ impl Key<'_> {
         match kind {
             WATERMARKS => Ok(Key::Watermarks),
             GROUP => split_key(rest).map(|(prefix, group)| Key::Group { prefix, group }),
-            BODY => {
+            EVENT => {
                 let end = rest.len().checked_sub(MARK_BYTES).ok_or(WireError::Truncated)?;
                 let (key, mark) = rest.split_at_checked(end).ok_or(WireError::Truncated)?;
                 let (prefix, group) = split_key(key)?;
-                Ok(Key::Body { prefix, group, mark: decode_mark(mark)? })
+                Ok(Key::Event { prefix, group, mark: decode_mark(mark)? })
             }
             RULE => Ok(Key::Rule { prefix: rest }),
             _ => Err(WireError::Number),
@@ -155,7 +155,7 @@ mod tests {
         check(Key::Watermarks);
         check(Key::Group { prefix: &prefix(), group: b"g" });
         check(Key::Group { prefix: &prefix(), group: b"" });
-        check(Key::Body { prefix: &prefix(), group: b"g", mark });
+        check(Key::Event { prefix: &prefix(), group: b"g", mark });
         check(Key::Rule { prefix: &prefix() });
     }
 

@@ -3,7 +3,6 @@
 //! In: revisions, late matches, changed groups. Out: records. Never: a change
 //! of groups.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::headers;
@@ -17,9 +16,9 @@ use crate::alert_document::{self, Documents, episode_id};
 use crate::alert_metrics::AlertCounts;
 use crate::group_key;
 use crate::match_record::Match;
-use crate::window::state::{encode_group, encode_sample};
+use crate::window::state::{encode_event, encode_head};
 use crate::window::store::Change;
-use crate::window::{Mark, Phase, Revision, Sample};
+use crate::window::{Phase, Revision};
 
 /// A revision with its rule's position and its group.
 pub(super) struct Revised {
@@ -68,18 +67,13 @@ pub(super) fn put_alert(
 pub(super) fn flush_groups(partition: u32, state: &mut RuleWindow, out: &mut Vec<NewRecord>) -> usize {
     let mut written = 0_usize;
     let prefix = Arc::clone(&state.prefix);
-    state.store.flush(|change: Change<'_>| {
+    state.store.flush(|Change { key: group, group: now, events }| {
         written = written.saturating_add(1);
-        let group = change.key;
-        let before = change.bodies_before.into_iter().collect::<BTreeSet<Mark>>();
-        let bodies = change.group.bodies().collect::<BTreeMap<Mark, &Arc<Sample>>>();
-        for &mark in before.iter().filter(|mark| !bodies.contains_key(mark)) {
-            out.push(Key::Body { prefix: &prefix, group, mark }.record(partition, Vec::new()));
+        for mark in events {
+            let value = encode_event(now, mark).unwrap_or_default();
+            out.push(Key::Event { prefix: &prefix, group, mark }.record(partition, value));
         }
-        for (&mark, sample) in bodies.iter().filter(|(mark, _)| !before.contains(mark)) {
-            out.push(Key::Body { prefix: &prefix, group, mark }.record(partition, encode_sample(sample)));
-        }
-        let value = if change.group.is_empty() { Vec::new() } else { encode_group(change.group) };
+        let value = if now.is_empty() { Vec::new() } else { encode_head(now) };
         out.push(Key::Group { prefix: &prefix, group }.record(partition, value));
     });
     written

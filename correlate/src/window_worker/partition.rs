@@ -119,16 +119,16 @@ impl Partition {
                 }
             }
         }
-        for ((prefix, group), bytes) in &stored.groups {
+        for ((prefix, group), parts) in &stored.groups {
             let window = match self.by_prefix.get(*prefix) {
                 Some(&at) => self.windows.get_mut(at),
                 None => gone.get_mut(prefix),
             };
-            let Some(window) = window else {
-                tracing::error!(partition = self.number, "a stored group has no rule, in force or described");
+            let (Some(window), Some(head)) = (window, parts.head) else {
+                tracing::error!(partition = self.number, "a stored group lacks its head or its rule");
                 continue;
             };
-            match decode_group(bytes, |mark| stored.body(prefix, group, mark)) {
+            match decode_group(head, &parts.events, window.store.spec()) {
                 Ok(state) => window.store.restore(group, state),
                 Err(error) => {
                     tracing::error!(partition = self.number, %error, "a stored group cannot be read")

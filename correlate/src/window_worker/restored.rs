@@ -5,25 +5,29 @@
 //! anew.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use stream::record::Record;
 
 use super::changelog::{Key, StoredWatermarks};
-use crate::window::state::decode_sample;
-use crate::window::{Mark, Sample};
+use crate::window::Mark;
 
-/// Rule prefix, group key, time and id.
-type BodyKey<'r> = (&'r [u8], &'r [u8], Mark);
+/// Rule prefix and group key.
+type GroupName<'r> = (&'r [u8], &'r [u8]);
+
+/// What is stored of one group.
+#[derive(Default)]
+pub(super) struct StoredGroup<'r> {
+    pub(super) head: Option<&'r [u8]>,
+    pub(super) events: Vec<(Mark, &'r [u8])>,
+}
 
 /// The changelog of a partition, sorted by what its records say.
 #[derive(Default)]
 pub(super) struct Restored<'r> {
     pub(super) watermarks: Option<StoredWatermarks>,
     pub(super) rules: BTreeMap<&'r [u8], &'r [u8]>,
-    pub(super) groups: BTreeMap<(&'r [u8], &'r [u8]), &'r [u8]>,
-    bodies: HashMap<BodyKey<'r>, &'r [u8], RandomState>,
+    pub(super) groups: HashMap<GroupName<'r>, StoredGroup<'r>, RandomState>,
 }
 
 impl<'r> Restored<'r> {
@@ -36,28 +40,16 @@ impl<'r> Restored<'r> {
                     Ok(stored) => restored.watermarks = Some(stored),
                     Err(error) => tracing::error!(%error, "stored watermarks cannot be read"),
                 },
-                Ok(Key::Group { prefix, group }) => drop(restored.groups.insert((prefix, group), value)),
-                Ok(Key::Body { prefix, group, mark }) => {
-                    restored.bodies.insert((prefix, group, mark), value);
+                Ok(Key::Group { prefix, group }) => {
+                    restored.groups.entry((prefix, group)).or_default().head = Some(value);
+                }
+                Ok(Key::Event { prefix, group, mark }) => {
+                    restored.groups.entry((prefix, group)).or_default().events.push((mark, value));
                 }
                 Ok(Key::Rule { prefix }) => drop(restored.rules.insert(prefix, value)),
                 Err(error) => tracing::error!(%error, "a changelog record cannot be read"),
             }
         }
         restored
-    }
-
-    pub(super) fn body(&self, prefix: &[u8], group: &[u8], mark: Mark) -> Option<Arc<Sample>> {
-        let bytes = self.bodies.get(&(prefix, group, mark));
-        if bytes.is_none() {
-            tracing::error!("a stored group has lost the body of an event");
-        }
-        match decode_sample(bytes?) {
-            Ok(sample) => Some(Arc::new(sample)),
-            Err(error) => {
-                tracing::error!(%error, "a stored event cannot be read");
-                None
-            }
-        }
     }
 }

@@ -25,7 +25,11 @@ impl DatePattern {
     pub(crate) fn read(text: &str) -> Result<DatePattern, String> {
         let first = text.split("||").next().unwrap_or_default();
         let part = match first {
-            "strict_date_optional_time" | "date_optional_time" | "strict_date_time" | "date_time" | "iso8601" => Part::Iso,
+            "strict_date_optional_time"
+            | "date_optional_time"
+            | "strict_date_time"
+            | "date_time"
+            | "iso8601" => Part::Iso,
             "epoch_millis" => Part::EpochMillis,
             "epoch_second" => Part::EpochSecond,
             pattern => return letters(pattern).map(DatePattern),

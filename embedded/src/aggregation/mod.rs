@@ -4,8 +4,11 @@
 //! per shard); distinct counts are exact up to some thousands, then estimated. Never: more memory than the limits say;
 //! what is too much is an error.
 
+pub(crate) mod bind;
+mod buckets;
 pub(crate) mod collect;
 mod dates;
+mod finish;
 mod partial;
 mod read;
 mod read_buckets;
@@ -186,4 +189,3 @@ impl MetricKind {
         }
     }
 }
-

@@ -126,7 +126,9 @@ fn same_form(ours: Option<Form>, theirs: Option<Form>, name: &str) -> Result<Opt
         (Some(ours), Some(theirs)) if ours != theirs => Err(ApiError::new(
             400,
             "aggregation_execution_exception",
-            format!("Failed trying to format the field of aggregation [{name}] as it has different types in the indices: {ours:?} and {theirs:?}"),
+            format!(
+                "Failed trying to format the field of aggregation [{name}] as it has different types in the indices: {ours:?} and {theirs:?}"
+            ),
         )),
         (ours, theirs) => Ok(ours.or(theirs)),
     }

@@ -40,12 +40,15 @@ fn read_one(name: &str, body: &Map<String, Value>, depth: usize) -> Result<Aggre
             "aggs" | "aggregations" => subs = read_at(value, depth + 1)?,
             "meta" => meta = Some(value.clone()),
             other if kind.is_some() => {
-                return Err(ApiError::parsing(format!("Found two aggregation type definitions in [{name}]: [{other}] is the second")));
+                return Err(ApiError::parsing(format!(
+                    "Found two aggregation type definitions in [{name}]: [{other}] is the second"
+                )));
             }
             other => kind = Some(read_kind(name, other, value)?),
         }
     }
-    let kind = kind.ok_or_else(|| ApiError::parsing(format!("Missing definition for aggregation [{name}]")))?;
+    let kind =
+        kind.ok_or_else(|| ApiError::parsing(format!("Missing definition for aggregation [{name}]")))?;
     if let (Kind::Metric(metric), false) = (&kind, subs.is_empty()) {
         return Err(ApiError::new(
             400,
@@ -75,15 +78,48 @@ fn read_kind(name: &str, kind: &str, value: &Value) -> Result<Kind, ApiError> {
         "stats" => read_metric(params()?, MetricKind::Stats),
         "value_count" => read_metric(params()?, MetricKind::ValueCount),
         "cardinality" => read_metric(params()?, MetricKind::Cardinality),
-        "nested" | "reverse_nested" | "global" | "composite" | "multi_terms" | "rare_terms" | "significant_terms"
-        | "significant_text" | "sampler" | "diversified_sampler" | "adjacency_matrix" | "ip_range" | "geo_distance"
-        | "geohash_grid" | "geotile_grid" | "auto_date_histogram" | "variable_width_histogram" | "extended_stats"
-        | "percentiles" | "percentile_ranks" | "top_hits" | "scripted_metric" | "median_absolute_deviation"
-        | "weighted_avg" | "matrix_stats" | "geo_bounds" | "geo_centroid" | "children" | "parent" | "bucket_sort"
-        | "bucket_script" | "bucket_selector" | "avg_bucket" | "max_bucket" | "min_bucket" | "sum_bucket"
-        | "stats_bucket" | "cumulative_sum" | "derivative" | "moving_fn" | "moving_avg" | "serial_diff" => {
-            Err(ApiError::unsupported(format!("aggregation [{kind}]")))
-        }
+        "nested"
+        | "reverse_nested"
+        | "global"
+        | "composite"
+        | "multi_terms"
+        | "rare_terms"
+        | "significant_terms"
+        | "significant_text"
+        | "sampler"
+        | "diversified_sampler"
+        | "adjacency_matrix"
+        | "ip_range"
+        | "geo_distance"
+        | "geohash_grid"
+        | "geotile_grid"
+        | "auto_date_histogram"
+        | "variable_width_histogram"
+        | "extended_stats"
+        | "percentiles"
+        | "percentile_ranks"
+        | "top_hits"
+        | "scripted_metric"
+        | "median_absolute_deviation"
+        | "weighted_avg"
+        | "matrix_stats"
+        | "geo_bounds"
+        | "geo_centroid"
+        | "children"
+        | "parent"
+        | "bucket_sort"
+        | "bucket_script"
+        | "bucket_selector"
+        | "avg_bucket"
+        | "max_bucket"
+        | "min_bucket"
+        | "sum_bucket"
+        | "stats_bucket"
+        | "cumulative_sum"
+        | "derivative"
+        | "moving_fn"
+        | "moving_avg"
+        | "serial_diff" => Err(ApiError::unsupported(format!("aggregation [{kind}]"))),
         other => Err(ApiError::parsing(format!("Unknown aggregation type [{other}] of [{name}]"))),
     }
 }
@@ -118,7 +154,11 @@ fn read_metric(params: &Map<String, Value>, kind: MetricKind) -> Result<Kind, Ap
 
 /// A field's name that must be there.
 pub(super) fn required(field: Option<String>, what: &str) -> Result<String, ApiError> {
-    field.ok_or_else(|| ApiError::parsing(format!("Required one of fields [field, script], but none were specified in [{what}]")))
+    field.ok_or_else(|| {
+        ApiError::parsing(format!(
+            "Required one of fields [field, script], but none were specified in [{what}]"
+        ))
+    })
 }
 
 /// A scalar as text.
@@ -144,8 +184,14 @@ mod tests {
             (json!({"a": {"terms": {"field": "x", "siize": 1}}}), "unknown key [siize]"),
             (json!({"a": {"terms": {}}}), "Required one of fields"),
             (json!({"a": {"terms": {"field": "x"}, "min": {"field": "y"}}}), "two aggregation type"),
-            (json!({"a": {"min": {"field": "x"}, "aggs": {"b": {"max": {"field": "x"}}}}}), "cannot accept sub"),
-            (json!({"a": {"terms": {"field": "x", "order": {"b": "asc"}}}}), "Invalid aggregation order path [b]"),
+            (
+                json!({"a": {"min": {"field": "x"}, "aggs": {"b": {"max": {"field": "x"}}}}}),
+                "cannot accept sub",
+            ),
+            (
+                json!({"a": {"terms": {"field": "x", "order": {"b": "asc"}}}}),
+                "Invalid aggregation order path [b]",
+            ),
             (json!({"a": {"terms": {"field": "x", "min_doc_count": 0}}}), "[min_doc_count] of 0"),
             (json!({"a": {"date_histogram": {"field": "x"}}}), "interval"),
             (json!({"a": {"date_histogram": {"field": "x", "calendar_interval": "2d"}}}), "[2d]"),

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::dates::DatePattern;
 use super::read::{required, text};
 use super::{
-    Aggregation, DateHistogram, Filters, Histogram, Kind, MetricKind, Names, OneRange, Order, OrderBy, Ranges,
-    Rounding, Shown, Terms,
+    Aggregation, DateHistogram, Filters, Histogram, Kind, MetricKind, Names, OneRange, Order, OrderBy,
+    Ranges, Rounding, Shown, Terms,
 };
 use crate::dates::{DateFormats, Unit, read_zone};
 use crate::error::ApiError;
@@ -49,7 +49,11 @@ pub(super) fn terms(params: &Map<String, Value>) -> Result<Kind, ApiError> {
             "include" => terms.include = Some(names(value, key)?),
             "exclude" => terms.exclude = Some(names(value, key)?),
             // These tune how shards work together; here all counts are exact.
-            "shard_size" | "show_term_doc_count_error" | "execution_hint" | "collect_mode" | "shard_min_doc_count" => {}
+            "shard_size"
+            | "show_term_doc_count_error"
+            | "execution_hint"
+            | "collect_mode"
+            | "shard_min_doc_count" => {}
             "script" | "value_type" | "format" => {
                 return Err(ApiError::unsupported(format!("[{key}] in aggregation [terms]")));
             }
@@ -62,7 +66,9 @@ pub(super) fn terms(params: &Map<String, Value>) -> Result<Kind, ApiError> {
 
 fn names(value: &Value, key: &str) -> Result<Names, ApiError> {
     match value {
-        Value::String(pattern) => Ok(Names::Pattern(Pattern::regex(pattern, false).map_err(ApiError::illegal)?)),
+        Value::String(pattern) => {
+            Ok(Names::Pattern(Pattern::regex(pattern, false).map_err(ApiError::illegal)?))
+        }
         Value::Array(items) => Ok(Names::List(items.iter().map(|i| text(i, key)).collect::<Result<_, _>>()?)),
         _ => Err(ApiError::unsupported(format!("[{key}] by partition in aggregation [terms]"))),
     }
@@ -96,14 +102,18 @@ fn orders(value: &Value) -> Result<Vec<Order>, ApiError> {
 pub(super) fn check_order(name: &str, kind: &Kind, subs: &[Aggregation]) -> Result<(), ApiError> {
     let orders: &[Order] = match kind {
         Kind::Terms(terms) => &terms.order,
-        Kind::Histogram(Histogram { shown, .. }) | Kind::DateHistogram(DateHistogram { shown, .. }) => &shown.order,
+        Kind::Histogram(Histogram { shown, .. }) | Kind::DateHistogram(DateHistogram { shown, .. }) => {
+            &shown.order
+        }
         _ => &[],
     };
     for order in orders {
         let OrderBy::Metric(path, part) = &order.by else { continue };
         let metric = subs.iter().find(|sub| sub.name == *path).map(|sub| &sub.kind);
         let good = match (metric, part.as_deref()) {
-            (Some(Kind::Metric(m)), Some("count" | "min" | "max" | "avg" | "sum")) => m.kind == MetricKind::Stats,
+            (Some(Kind::Metric(m)), Some("count" | "min" | "max" | "avg" | "sum")) => {
+                m.kind == MetricKind::Stats
+            }
             (Some(Kind::Metric(m)), None | Some("value")) => m.kind != MetricKind::Stats,
             (Some(Kind::Filter(_) | Kind::Missing(_)), None | Some("_count" | "doc_count")) => true,
             _ => false,
@@ -113,7 +123,9 @@ pub(super) fn check_order(name: &str, kind: &Kind, subs: &[Aggregation]) -> Resu
             return Err(ApiError::new(
                 400,
                 "aggregation_execution_exception",
-                format!("Invalid aggregation order path [{shown}] of [{name}]: it must be a metric right below"),
+                format!(
+                    "Invalid aggregation order path [{shown}] of [{name}]: it must be a metric right below"
+                ),
             ));
         }
     }
@@ -202,18 +214,22 @@ pub(super) fn date_histogram(params: &Map<String, Value>) -> Result<Kind, ApiErr
             }
             "time_zone" => {
                 let text = json::string(value, key)?;
-                zone = read_zone(text).ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
+                zone = read_zone(text)
+                    .ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
             }
             "format" => {
-                let pattern = DatePattern::read(json::string(value, key)?)
-                    .map_err(|part| ApiError::unsupported(format!("date format [{part}] in aggregation [date_histogram]")))?;
+                let pattern = DatePattern::read(json::string(value, key)?).map_err(|part| {
+                    ApiError::unsupported(format!("date format [{part}] in aggregation [date_histogram]"))
+                })?;
                 format = Some(pattern);
             }
             other => shown.take("date_histogram", other, value)?,
         }
     }
     let rounding = rounding.ok_or_else(|| {
-        ApiError::illegal("Required one of fields [interval, calendar_interval, fixed_interval], but none were specified.")
+        ApiError::illegal(
+            "Required one of fields [interval, calendar_interval, fixed_interval], but none were specified.",
+        )
     })?;
     let rounding = match rounding {
         Rounding::Fixed { millis, .. } => Rounding::Fixed { millis, offset: shift },
@@ -234,7 +250,9 @@ fn calendar(text: &str) -> Result<Rounding, ApiError> {
         "quarter" | "1q" => Unit::Quarter,
         "year" | "1y" => Unit::Year,
         other => {
-            return Err(ApiError::illegal(format!("The supplied interval [{other}] could not be parsed as a calendar interval.")));
+            return Err(ApiError::illegal(format!(
+                "The supplied interval [{other}] could not be parsed as a calendar interval."
+            )));
         }
     };
     Ok(Rounding::Calendar { unit, offset: 0 })
@@ -243,7 +261,9 @@ fn calendar(text: &str) -> Result<Rounding, ApiError> {
 fn fixed(text: &str) -> Result<Rounding, ApiError> {
     match duration(text).filter(|millis| *millis > 0) {
         Some(millis) => Ok(Rounding::Fixed { millis, offset: 0 }),
-        None => Err(ApiError::illegal(format!("The supplied interval [{text}] could not be parsed as a fixed interval."))),
+        None => Err(ApiError::illegal(format!(
+            "The supplied interval [{text}] could not be parsed as a fixed interval."
+        ))),
     }
 }
 
@@ -284,16 +304,19 @@ pub(super) fn ranges(params: &Map<String, Value>, dates: bool) -> Result<Kind, A
                 made.ranges = json::array(value, key)?.iter().map(one_range).collect::<Result<_, _>>()?;
             }
             "format" if dates => {
-                let formats = DateFormats::parse(json::string(value, key)?)
-                    .map_err(|part| ApiError::unsupported(format!("date format [{part}] in aggregation [date_range]")))?;
+                let formats = DateFormats::parse(json::string(value, key)?).map_err(|part| {
+                    ApiError::unsupported(format!("date format [{part}] in aggregation [date_range]"))
+                })?;
                 made.format = Some(formats);
             }
             "time_zone" if dates => {
                 let text = json::string(value, key)?;
-                made.zone =
-                    read_zone(text).ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
+                made.zone = read_zone(text)
+                    .ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
             }
-            "script" | "format" => return Err(ApiError::unsupported(format!("[{key}] in aggregation [{what}]"))),
+            "script" | "format" => {
+                return Err(ApiError::unsupported(format!("[{key}] in aggregation [{what}]")));
+            }
             other => return Err(json::unknown_key(what, other)),
         }
     }

@@ -8,13 +8,13 @@ use jiff::tz::TimeZone;
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::collect::stored_number;
+use super::bind::stored_number;
 use super::dates::{DatePattern, in_zone};
 use super::partial::{Bucket, Held, Key, Partial, Stats};
 use super::values::Form;
 use super::{
-    Aggregation, BUCKETS_SHOWN_MAX, DateHistogram, Filters, Histogram, Kind, Metric, MetricKind, Names, Order, OrderBy,
-    Ranges, Shown, Terms,
+    Aggregation, BUCKETS_SHOWN_MAX, DateHistogram, Filters, Histogram, Kind, Metric, MetricKind, Names,
+    Order, OrderBy, Ranges, Shown, Terms,
 };
 use crate::dates::{DateFormats, format_millis};
 use crate::error::ApiError;
@@ -50,7 +50,8 @@ impl Renderer {
         let mut out = Map::new();
         let mut partials = partials.into_iter();
         for aggregation in aggregations {
-            let partial = partials.next().or_else(|| super::collect::empty(std::slice::from_ref(aggregation)).pop());
+            let partial =
+                partials.next().or_else(|| super::collect::empty(std::slice::from_ref(aggregation)).pop());
             let Some(partial) = partial else { continue };
             let mut value = self.one(aggregation, partial)?;
             if let (Some(object), Some(meta)) = (value.as_object_mut(), &aggregation.meta) {
@@ -67,7 +68,9 @@ impl Renderer {
             (Kind::Metric(metric), partial) => Ok(metric_json(metric, &partial)),
             (Kind::Terms(terms), Partial::Buckets(held)) => self.terms(terms, subs, held),
             (Kind::Histogram(histogram), Partial::Buckets(held)) => self.histogram(histogram, subs, held),
-            (Kind::DateHistogram(histogram), Partial::Buckets(held)) => self.date_histogram(histogram, subs, held),
+            (Kind::DateHistogram(histogram), Partial::Buckets(held)) => {
+                self.date_histogram(histogram, subs, held)
+            }
             (Kind::Ranges(ranges), Partial::Buckets(held)) => self.ranges(ranges, subs, held),
             (Kind::Filter(_) | Kind::Missing(_), Partial::Buckets(mut held)) => {
                 let bucket = take(&mut held, 0, subs);
@@ -126,15 +129,24 @@ impl Renderer {
         };
         let step = |at: i64| histogram.rounding.step(at, &histogram.zone);
         let bounds = bounds(&histogram.shown, read, |at| step(at).map(|(start, _)| start))?;
-        let buckets = filled(held, &histogram.shown, subs, bounds, |start| step(start).map(|(_, next)| next))?;
+        let buckets =
+            filled(held, &histogram.shown, subs, bounds, |start| step(start).map(|(_, next)| next))?;
         let style =
             KeyStyle { form: Some(Form::Date), zone: &histogram.zone, pattern: histogram.format.as_ref() };
         self.steps(&histogram.shown, subs, buckets, |key| key_json(key, &style))
     }
 
-    fn histogram(&mut self, histogram: &Histogram, subs: &[Aggregation], held: Held) -> Result<Value, ApiError> {
+    fn histogram(
+        &mut self,
+        histogram: &Histogram,
+        subs: &[Aggregation],
+        held: Held,
+    ) -> Result<Value, ApiError> {
         let read = |text: &String| {
-            text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| ApiError::illegal(format!("For input string: \"{text}\"")))
+            text.parse::<f64>()
+                .ok()
+                .filter(|n| n.is_finite())
+                .ok_or_else(|| ApiError::illegal(format!("For input string: \"{text}\"")))
         };
         let index = |number: f64| Some(((number - histogram.offset) / histogram.interval).floor() as i64);
         let bounds = bounds(&histogram.shown, read, index)?;
@@ -190,8 +202,9 @@ impl Renderer {
                     head.insert(format!("{name}_as_string"), json!(shown));
                     sides.push(shown);
                 } else {
-                    let number: f64 =
-                        text.parse().map_err(|_| ApiError::illegal(format!("For input string: \"{text}\"")))?;
+                    let number: f64 = text
+                        .parse()
+                        .map_err(|_| ApiError::illegal(format!("For input string: \"{text}\"")))?;
                     *end = number;
                     head.insert(name.into(), json!(number));
                     sides.push(json!(number).to_string());
@@ -213,7 +226,12 @@ impl Renderer {
         Ok(json!({"buckets": listed(named.collect(), ranges.keyed)}))
     }
 
-    fn filters(&mut self, filters: &Filters, subs: &[Aggregation], mut held: Held) -> Result<Value, ApiError> {
+    fn filters(
+        &mut self,
+        filters: &Filters,
+        subs: &[Aggregation],
+        mut held: Held,
+    ) -> Result<Value, ApiError> {
         let names = filters.queries.iter().map(|(name, _)| name).chain(&filters.other);
         let mut made = Vec::new();
         for (position, name) in (0_i64..).zip(names) {
@@ -260,7 +278,8 @@ fn bounds<N>(
     step: impl Fn(N) -> Option<i64>,
 ) -> Result<(Option<i64>, Option<i64>), ApiError> {
     let Some((first, last)) = &shown.extended else { return Ok((None, None)) };
-    let side = |text: &Option<String>| Ok::<_, ApiError>(text.as_ref().map(&read).transpose()?.and_then(&step));
+    let side =
+        |text: &Option<String>| Ok::<_, ApiError>(text.as_ref().map(&read).transpose()?.and_then(&step));
     Ok((side(first)?, side(last)?))
 }
 
@@ -290,9 +309,10 @@ fn filled(
     let mut at = first;
     while at <= last {
         let found = there.next_if(|(key, _)| *key == Key::Number(at));
-        out.push(found.unwrap_or_else(|| {
-            (Key::Number(at), Bucket { count: 0, subs: super::collect::empty(subs) })
-        }));
+        out.push(
+            found
+                .unwrap_or_else(|| (Key::Number(at), Bucket { count: 0, subs: super::collect::empty(subs) })),
+        );
         if out.len() > BUCKETS_SHOWN_MAX {
             return Err(too_many());
         }
@@ -371,7 +391,8 @@ fn key_json(key: &Key, style: &KeyStyle<'_>) -> Map<String, Value> {
             out.insert("key".into(), json!(text));
         }
         (Key::Number(number), Some(Form::Date)) => {
-            let shown = style.pattern.map_or_else(|| in_zone(*number, style.zone), |p| p.write(*number, style.zone));
+            let shown =
+                style.pattern.map_or_else(|| in_zone(*number, style.zone), |p| p.write(*number, style.zone));
             out.insert("key_as_string".into(), json!(shown));
             out.insert("key".into(), json!(number));
         }
@@ -404,18 +425,15 @@ fn metric_json(metric: &Metric, partial: &Partial) -> Value {
         MetricKind::Avg => single(avg, stats.form),
         MetricKind::Sum => single(Some(stats.sum), stats.form),
         MetricKind::Stats => {
-            let named = [
-                ("min", some(stats.min)),
-                ("max", some(stats.max)),
-                ("avg", avg),
-                ("sum", Some(stats.sum)),
-            ];
+            let named =
+                [("min", some(stats.min)), ("max", some(stats.max)), ("avg", avg), ("sum", Some(stats.sum))];
             let mut out = Map::from_iter([("count".to_owned(), json!(stats.count))]);
             for (name, value) in named {
                 out.insert(name.into(), json!(value));
             }
             for (name, value) in named {
-                if let Some(text) = value.and_then(|v| number_text(v, stats.form)).filter(|_| stats.count > 0) {
+                if let Some(text) = value.and_then(|v| number_text(v, stats.form)).filter(|_| stats.count > 0)
+                {
                     out.insert(format!("{name}_as_string"), json!(text));
                 }
             }

@@ -65,9 +65,12 @@ pub(crate) fn find(
         mapping::Kind::Float(_) => Form::Float,
         mapping::Kind::Date(_) => Form::Date,
         mapping::Kind::Text => {
-            return Err(search_error(index, format!(
-                "Text fields are not optimised for operations that require per-document field data like aggregations and sorting, so these operations are disabled by default. Please use a keyword field instead: [{name}]"
-            )));
+            return Err(search_error(
+                index,
+                format!(
+                    "Text fields are not optimised for operations that require per-document field data like aggregations and sorting, so these operations are disabled by default. Please use a keyword field instead: [{name}]"
+                ),
+            ));
         }
         mapping::Kind::GeoPoint | mapping::Kind::Binary => {
             return Err(wrong_type(index, name, leaf.kind.name(), aggregation));
@@ -80,7 +83,10 @@ pub(crate) fn find(
 
 /// OpenSearch's error for a field of the wrong type.
 pub(crate) fn wrong_type(index: &str, name: &str, kind: &str, aggregation: &str) -> ApiError {
-    search_error(index, format!("Field [{name}] of type [{kind}] is not supported for aggregation [{aggregation}]"))
+    search_error(
+        index,
+        format!("Field [{name}] of type [{kind}] is not supported for aggregation [{aggregation}]"),
+    )
 }
 
 fn search_error(index: &str, reason: String) -> ApiError {

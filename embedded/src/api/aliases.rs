@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::route::Call;
 use super::Reply;
+use super::route::Call;
 use crate::catalog::names::Lenient;
 use crate::catalog::templates::aliases_json;
 use crate::catalog::{Alias, Catalog, names};
@@ -83,7 +83,9 @@ fn apply(catalog: &mut Catalog, action: &Action) -> Result<(), ApiError> {
                     return Err(ApiError::new(
                         400,
                         "invalid_alias_name_exception",
-                        format!("Invalid alias name [{name}]: an index exists with the same name as the alias"),
+                        format!(
+                            "Invalid alias name [{name}]: an index exists with the same name as the alias"
+                        ),
                     ));
                 }
                 for index in &found {
@@ -91,8 +93,11 @@ fn apply(catalog: &mut Catalog, action: &Action) -> Result<(), ApiError> {
                         entry.aliases.insert(name.clone(), *alias);
                     }
                 }
-                let writers: Vec<&str> =
-                    catalog.behind_alias(name).filter(|(_, a)| a.is_write_index == Some(true)).map(|(i, _)| i).collect();
+                let writers: Vec<&str> = catalog
+                    .behind_alias(name)
+                    .filter(|(_, a)| a.is_write_index == Some(true))
+                    .map(|(i, _)| i)
+                    .collect();
                 if writers.len() > 1 {
                     return Err(ApiError::new(
                         400,
@@ -109,12 +114,18 @@ fn apply(catalog: &mut Catalog, action: &Action) -> Result<(), ApiError> {
             for index in found {
                 if let Some(entry) = catalog.indices.get_mut(&index) {
                     let before = entry.aliases.len();
-                    entry.aliases.retain(|name, _| !aliases.iter().any(|pattern| star_matches(pattern, name)));
+                    entry
+                        .aliases
+                        .retain(|name, _| !aliases.iter().any(|pattern| star_matches(pattern, name)));
                     removed = removed.saturating_add(before.saturating_sub(entry.aliases.len()));
                 }
             }
             if removed == 0 && *must_exist {
-                return Err(ApiError::new(404, "aliases_not_found_exception", format!("aliases [{}] missing", aliases.join(","))));
+                return Err(ApiError::new(
+                    404,
+                    "aliases_not_found_exception",
+                    format!("aliases [{}] missing", aliases.join(",")),
+                ));
             }
             Ok(())
         }
@@ -157,7 +168,9 @@ pub(super) fn get(call: &mut Call<'_>, indices: &str, alias: Option<&str>) -> Re
         let aliases: std::collections::BTreeMap<String, Alias> = entry
             .aliases
             .iter()
-            .filter(|(name, _)| alias.is_none_or(|wanted| wanted.split(',').any(|p| p == "_all" || star_matches(p, name))))
+            .filter(|(name, _)| {
+                alias.is_none_or(|wanted| wanted.split(',').any(|p| p == "_all" || star_matches(p, name)))
+            })
             .map(|(name, alias)| (name.clone(), *alias))
             .collect();
         if alias.is_none() || !aliases.is_empty() {

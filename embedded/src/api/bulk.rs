@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use model::event::{Event, Limits};
 
+use super::Reply;
 use super::bulk_lines::{Item, Verb, read};
 use super::route::Call;
-use super::Reply;
 use crate::engine::Index;
 use crate::error::ApiError;
 use crate::index::shard::Shard;
@@ -91,7 +91,9 @@ fn groups(items: &[Item<'_>]) -> Vec<Vec<usize>> {
 pub(super) fn shard(index: &Index, name: &str, must_be_alias: bool) -> Result<Arc<Shard>, ApiError> {
     if must_be_alias && !index.catalog().is_alias(name) {
         let mut error = ApiError::index_not_found(name);
-        error.reason = format!("no such index [{name}] and [require_alias] request flag is [true] and [{name}] is not an alias");
+        error.reason = format!(
+            "no such index [{name}] and [require_alias] request flag is [true] and [{name}] is not an alias"
+        );
         return Err(error);
     }
     let shard = index.shard_to_write(name)?;

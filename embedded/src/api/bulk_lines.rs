@@ -62,21 +62,29 @@ pub(super) fn read<'b>(body: &'b [u8], default_index: Option<&str>) -> Result<Ve
         let line_number = number.saturating_add(1);
         let mut item = action(line, line_number, default_index)?;
         if item.verb != Verb::Delete {
-            let source = lines.next().map(|(_, source)| source).filter(|s| !s.iter().all(u8::is_ascii_whitespace));
+            let source =
+                lines.next().map(|(_, source)| source).filter(|s| !s.iter().all(u8::is_ascii_whitespace));
             item.source = source.ok_or_else(|| {
-                ApiError::illegal(format!("Malformed action/metadata line [{line_number}]: no document follows"))
+                ApiError::illegal(format!(
+                    "Malformed action/metadata line [{line_number}]: no document follows"
+                ))
             })?;
         }
         items.push(item);
         if items.len() > ITEMS_MAX {
-            return Err(ApiError::new(413, "illegal_argument_exception", format!("a bulk request takes up to {ITEMS_MAX} actions")));
+            return Err(ApiError::new(
+                413,
+                "illegal_argument_exception",
+                format!("a bulk request takes up to {ITEMS_MAX} actions"),
+            ));
         }
     }
     Ok(items)
 }
 
 fn action<'b>(line: &[u8], number: usize, default_index: Option<&str>) -> Result<Item<'b>, ApiError> {
-    let malformed = |why: &str| ApiError::illegal(format!("Malformed action/metadata line [{number}], {why}"));
+    let malformed =
+        |why: &str| ApiError::illegal(format!("Malformed action/metadata line [{number}], {why}"));
     let object: Map<String, Value> = match serde_json::from_slice(line) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return Err(malformed("expected START_OBJECT")),
@@ -88,7 +96,11 @@ fn action<'b>(line: &[u8], number: usize, default_index: Option<&str>) -> Result
         "create" => Verb::Create,
         "update" => Verb::Update,
         "delete" => Verb::Delete,
-        other => return Err(malformed(&format!("expected field [create], [delete], [index] or [update] but found [{other}]"))),
+        other => {
+            return Err(malformed(&format!(
+                "expected field [create], [delete], [index] or [update] but found [{other}]"
+            )));
+        }
     };
     let mut item = Item {
         verb,
@@ -103,10 +115,18 @@ fn action<'b>(line: &[u8], number: usize, default_index: Option<&str>) -> Result
         take(&mut item, &mut versions, key, value).map_err(|e| malformed(&e.reason))?;
     }
     if item.index.is_empty() {
-        return Err(ApiError::new(400, "action_request_validation_exception", format!("Validation Failed: {number}: index is missing;")));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            format!("Validation Failed: {number}: index is missing;"),
+        ));
     }
     if item.id.is_none() && matches!(verb, Verb::Update | Verb::Delete) {
-        return Err(ApiError::new(400, "action_request_validation_exception", format!("Validation Failed: {number}: id is missing;")));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            format!("Validation Failed: {number}: id is missing;"),
+        ));
     }
     item.condition = versions.condition().map_err(|e| malformed(&e.reason))?;
     Ok(item)
@@ -149,17 +169,25 @@ pub(super) struct Versions {
 impl Versions {
     /// What they mean together.
     pub(super) fn condition(&self) -> Result<Condition, ApiError> {
-        let refuse = |reason: &str| Err(ApiError::new(400, "action_request_validation_exception", format!("Validation Failed: 1: {reason};")));
+        let refuse = |reason: &str| {
+            Err(ApiError::new(
+                400,
+                "action_request_validation_exception",
+                format!("Validation Failed: 1: {reason};"),
+            ))
+        };
         match (self.version, self.kind.as_deref(), self.if_seq_no, self.if_primary_term) {
             (None, None | Some("internal"), None, None) => Ok(Condition::Always),
             (None, None, Some(seq_no), Some(term)) => Ok(Condition::IfSeqNo(seq_no, term)),
             (Some(version), Some("external" | "external_gt"), None, None) => Ok(Condition::Above(version)),
             (Some(version), Some("external_gte"), None, None) => Ok(Condition::AboveOrEqual(version)),
-            (Some(_), None | Some("internal"), None, None) => {
-                refuse("internal versioning can not be used for optimistic concurrency control. Please use `if_seq_no` and `if_primary_term` instead")
-            }
+            (Some(_), None | Some("internal"), None, None) => refuse(
+                "internal versioning can not be used for optimistic concurrency control. Please use `if_seq_no` and `if_primary_term` instead",
+            ),
             (None, Some(kind), None, None) => refuse(&format!("version type [{kind}] needs a version")),
-            (_, _, Some(_), None) | (_, _, None, Some(_)) => refuse("if_seq_no and if_primary_term go together"),
+            (_, _, Some(_), None) | (_, _, None, Some(_)) => {
+                refuse("if_seq_no and if_primary_term go together")
+            }
             (_, _, _, _) => refuse("version parameters do not go together"),
         }
     }
@@ -174,11 +202,10 @@ mod tests {
     fn lines_become_items() {
         let body = b"{\"index\":{\"_index\":\"a\",\"_id\":\"1\",\"version\":3,\"version_type\":\"external\"}}\n{\"x\":1}\n\n{\"delete\":{\"_id\":7}}\n{\"create\":{}}\n{}\n";
         let items = read(body, Some("b")).unwrap();
-        assert_eq!(items.iter().map(|i| (i.verb, i.index.as_str(), i.id.as_deref())).collect::<Vec<_>>(), [
-            (Verb::Index, "a", Some("1")),
-            (Verb::Delete, "b", Some("7")),
-            (Verb::Create, "b", None),
-        ]);
+        assert_eq!(
+            items.iter().map(|i| (i.verb, i.index.as_str(), i.id.as_deref())).collect::<Vec<_>>(),
+            [(Verb::Index, "a", Some("1")), (Verb::Delete, "b", Some("7")), (Verb::Create, "b", None),]
+        );
         assert_eq!(items[0].condition, Condition::Above(3));
         assert_eq!(items[0].source, b"{\"x\":1}");
     }
@@ -195,7 +222,10 @@ mod tests {
             ("[1]\n", "expected START_OBJECT"),
             ("{\"index\":{\"_index\":\"a\",\"x\":1}}\n{}\n", "unknown key [x]"),
             ("{\"index\":{\"_index\":\"a\",\"version\":1}}\n{}\n", "internal versioning"),
-            ("{\"index\":{\"_index\":\"a\",\"pipeline\":\"p\"}}\n{}\n", "[pipeline] in an action is not supported"),
+            (
+                "{\"index\":{\"_index\":\"a\",\"pipeline\":\"p\"}}\n{}\n",
+                "[pipeline] in an action is not supported",
+            ),
         ] {
             let error = read(body.as_bytes(), None).unwrap_err();
             assert!(error.status == 400 && error.reason.contains(words), "{body}: {}", error.reason);

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::Reply;
 use super::indices::{STRICT, numbers};
 use super::route::Call;
-use super::Reply;
 use crate::error::ApiError;
 use crate::patterns::star_matches;
 use crate::query::ast::Query;
@@ -23,7 +23,15 @@ impl Table {
         let format = call.params.take("format");
         let wanted = call.params.take("h");
         let order = call.params.take("s");
-        call.params.drop(&["local", "bytes", "time", "expand_wildcards", "health", "pri", "include_unloaded_segments"]);
+        call.params.drop(&[
+            "local",
+            "bytes",
+            "time",
+            "expand_wildcards",
+            "health",
+            "pri",
+            "include_unloaded_segments",
+        ]);
         call.finish_params()?;
         if let Some(order) = order {
             self.sort(&order)?;
@@ -78,7 +86,9 @@ impl Table {
 
     fn json(&self, columns: &[usize]) -> Reply {
         let rows = self.rows.iter().map(|row| {
-            let cells = columns.iter().filter_map(|c| Some(((*self.columns.get(*c)?).to_owned(), Value::from(row.get(*c)?.as_str()))));
+            let cells = columns.iter().filter_map(|c| {
+                Some(((*self.columns.get(*c)?).to_owned(), Value::from(row.get(*c)?.as_str())))
+            });
             Value::Object(cells.collect::<Map<_, _>>())
         });
         Reply::ok(&Value::Array(rows.collect()))
@@ -126,7 +136,16 @@ pub(super) fn indices(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiErro
         ]);
     }
     let columns = &[
-        "health", "status", "index", "uuid", "pri", "rep", "docs.count", "docs.deleted", "store.size", "pri.store.size",
+        "health",
+        "status",
+        "index",
+        "uuid",
+        "pri",
+        "rep",
+        "docs.count",
+        "docs.deleted",
+        "store.size",
+        "pri.store.size",
     ];
     Table { columns, rows }.reply(call)
 }
@@ -165,7 +184,8 @@ pub(super) fn count(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError>
     let now = call.index.clock.now();
     let count = run::count(&Query::All, &targets, now)?;
     let (epoch, time) = times(call);
-    Table { columns: &["epoch", "timestamp", "count"], rows: vec![vec![epoch, time, count.to_string()]] }.reply(call)
+    Table { columns: &["epoch", "timestamp", "count"], rows: vec![vec![epoch, time, count.to_string()]] }
+        .reply(call)
 }
 
 fn times(call: &Call<'_>) -> (String, String) {
@@ -179,11 +199,36 @@ pub(super) fn health(call: &mut Call<'_>) -> Result<Reply, ApiError> {
     let (epoch, time) = times(call);
     let shards = call.index.all_shards().len().to_string();
     let row = [
-        epoch.as_str(), &time, super::cluster::NAME, "green", "1", "1", &shards, &shards, "0", "0", "0", "0", "-", "100.0%",
+        epoch.as_str(),
+        &time,
+        super::cluster::NAME,
+        "green",
+        "1",
+        "1",
+        &shards,
+        &shards,
+        "0",
+        "0",
+        "0",
+        "0",
+        "-",
+        "100.0%",
     ];
     let columns = &[
-        "epoch", "timestamp", "cluster", "status", "node.total", "node.data", "shards", "pri", "relo", "init", "unassign",
-        "pending_tasks", "max_task_wait_time", "active_shards_percent",
+        "epoch",
+        "timestamp",
+        "cluster",
+        "status",
+        "node.total",
+        "node.data",
+        "shards",
+        "pri",
+        "relo",
+        "init",
+        "unassign",
+        "pending_tasks",
+        "max_task_wait_time",
+        "active_shards_percent",
     ];
     Table { columns, rows: vec![row.iter().map(|cell| (*cell).to_owned()).collect()] }.reply(call)
 }

@@ -39,8 +39,15 @@ pub(super) fn root(call: &mut Call<'_>, method: &str) -> Result<Option<Reply>, A
 /// `GET /_cluster/health`.
 pub(super) fn health(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError> {
     call.params.drop(&[
-        "local", "level", "timeout", "wait_for_status", "wait_for_active_shards", "wait_for_nodes",
-        "wait_for_no_initializing_shards", "wait_for_no_relocating_shards", "wait_for_events",
+        "local",
+        "level",
+        "timeout",
+        "wait_for_status",
+        "wait_for_active_shards",
+        "wait_for_nodes",
+        "wait_for_no_initializing_shards",
+        "wait_for_no_relocating_shards",
+        "wait_for_events",
     ]);
     let lenient: Lenient = call.params.lenient()?;
     call.finish_params()?;

@@ -55,7 +55,9 @@ pub(super) fn index(call: &mut Call<'_>, name: &str, id: Option<&str>) -> Result
     let action = match call.params.take("op_type").as_deref() {
         None | Some("index") => Action::Index(call.body),
         Some("create") => Action::Create(call.body),
-        Some(other) => return Err(ApiError::illegal(format!("opType must be 'create' or 'index', found: [{other}]"))),
+        Some(other) => {
+            return Err(ApiError::illegal(format!("opType must be 'create' or 'index', found: [{other}]")));
+        }
     };
     write(call, name, id, action)
 }
@@ -249,13 +251,21 @@ fn wanted_documents(
                 _ => return Err(crate::json::unknown_key("multi get", key)),
             }
             if one.index.is_empty() || one.id.is_empty() {
-                return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: index or id is missing;"));
+                return Err(ApiError::new(
+                    400,
+                    "action_request_validation_exception",
+                    "Validation Failed: 1: index or id is missing;",
+                ));
             }
             wanted.push(one);
         }
     }
     if wanted.is_empty() {
-        return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: no documents to get;"));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            "Validation Failed: 1: no documents to get;",
+        ));
     }
     Ok(wanted)
 }

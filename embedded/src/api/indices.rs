@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::route::Call;
 use super::Reply;
+use super::route::Call;
 use crate::catalog::names::Lenient;
 use crate::catalog::templates::{Blueprint, aliases_json};
 use crate::catalog::{Catalog, IndexEntry};
@@ -48,9 +48,7 @@ pub(super) fn delete(call: &mut Call<'_>, expression: &str) -> Result<Reply, Api
     let mut names = catalog.resolve(expression, lenient)?;
     // A pattern that matches an alias' name does not delete what is behind the alias.
     if expression != "_all" {
-        names.retain(|name| {
-            expression.split(',').any(|part| crate::patterns::star_matches(part, name))
-        });
+        names.retain(|name| expression.split(',').any(|part| crate::patterns::star_matches(part, name)));
     }
     call.index.delete(&names)?;
     Ok(Reply::acknowledged())
@@ -82,11 +80,7 @@ pub(super) fn get(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&shown))
 }
 
-fn by_name(
-    catalog: &Catalog,
-    shards: &[Arc<Shard>],
-    show: impl Fn(&Shard, &IndexEntry) -> Value,
-) -> Value {
+fn by_name(catalog: &Catalog, shards: &[Arc<Shard>], show: impl Fn(&Shard, &IndexEntry) -> Value) -> Value {
     let entries = shards.iter().filter_map(|shard| {
         let entry = catalog.indices.get(&*shard.name)?;
         Some((shard.name.to_string(), show(shard, entry)))
@@ -133,7 +127,11 @@ pub(super) fn put_mapping(call: &mut Call<'_>, names: &str) -> Result<Reply, Api
 pub(super) fn get_settings(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError> {
     let shards = shards(call, names, &["local", "include_defaults"])?;
     let catalog = call.index.catalog();
-    Ok(Reply::ok(&by_name(&catalog, &shards, |shard, entry| json!({"settings": settings_json(shard, entry)}))))
+    Ok(Reply::ok(&by_name(
+        &catalog,
+        &shards,
+        |shard, entry| json!({"settings": settings_json(shard, entry)}),
+    )))
 }
 
 /// `POST /index/_refresh`; `_flush` does the same: a commit is both.

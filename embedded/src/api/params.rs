@@ -7,7 +7,8 @@ use crate::error::ApiError;
 use crate::search::body::duration;
 
 /// Parameters that change nothing here, on any endpoint.
-const WITHOUT_EFFECT: &[&str] = &["human", "error_trace", "master_timeout", "cluster_manager_timeout", "source_content_type"];
+const WITHOUT_EFFECT: &[&str] =
+    &["human", "error_trace", "master_timeout", "cluster_manager_timeout", "source_content_type"];
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +51,9 @@ impl Params {
     /// Takes a whole number.
     pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.take(name) else { return Ok(None) };
-        let number = text
-            .parse()
-            .map_err(|_| ApiError::illegal(format!("Failed to parse int parameter [{name}] with value [{text}]")))?;
+        let number = text.parse().map_err(|_| {
+            ApiError::illegal(format!("Failed to parse int parameter [{name}] with value [{text}]"))
+        })?;
         Ok(Some(number))
     }
 
@@ -107,7 +108,12 @@ pub(super) fn decode(text: &str) -> Result<String, ApiError> {
         let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
         match (digit(rest.next()), digit(rest.next())) {
             (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
-            _ => return Err(ApiError::illegal(format!("broken percent-encoding in [{}]", crate::json::cut(text, 100)))),
+            _ => {
+                return Err(ApiError::illegal(format!(
+                    "broken percent-encoding in [{}]",
+                    crate::json::cut(text, 100)
+                )));
+            }
         }
     }
     String::from_utf8(bytes).map_err(|_| ApiError::illegal("percent-encoded text is not UTF-8"))

@@ -128,9 +128,14 @@ fn on_index(call: &mut Call<'_>, method: &str, names: &str, rest: &[&str]) -> Ro
 
 fn no_handler(request: &Request<'_>, segments: &[&str]) -> ApiError {
     let api = segments.iter().find(|s| s.starts_with('_') && **s != "_all");
-    let known = ["_doc", "_search", "_bulk", "_count", "_mapping", "_alias", "_refresh", "_create", "_update", "_source"];
+    let known = [
+        "_doc", "_search", "_bulk", "_count", "_mapping", "_alias", "_refresh", "_create", "_update",
+        "_source",
+    ];
     match api {
-        Some(api) if !known.contains(api) => ApiError::unsupported(format!("[{} {}] ({api})", request.method, request.path)),
+        Some(api) if !known.contains(api) => {
+            ApiError::unsupported(format!("[{} {}] ({api})", request.method, request.path))
+        }
         _ => ApiError::new(
             405,
             "method_not_allowed_exception",

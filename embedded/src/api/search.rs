@@ -5,27 +5,35 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::Reply;
 use super::documents::source_params;
 use super::route::Call;
 use super::search_reply::{ReplyOptions, write};
-use super::Reply;
 use crate::catalog::names::Lenient;
 use crate::engine::Index;
 use crate::error::ApiError;
 use crate::json as read_json;
 use crate::query::ast::Query;
 use crate::query::{dsl, lucene};
+use crate::search::Target;
 use crate::search::body::{Search, Total};
 use crate::search::run;
 use crate::search::sort::SortKey;
-use crate::search::Target;
 
 /// Most searches of one `_msearch`.
 const SEARCHES_MAX: usize = 100;
 /// Parameters that tune how OpenSearch spreads a search.
 const TUNING: &[&str] = &[
-    "preference", "request_cache", "batched_reduce_size", "ccs_minimize_roundtrips", "max_concurrent_shard_requests",
-    "pre_filter_shard_size", "ignore_throttled", "cancel_after_time_interval", "phase_took", "max_concurrent_searches",
+    "preference",
+    "request_cache",
+    "batched_reduce_size",
+    "ccs_minimize_roundtrips",
+    "max_concurrent_shard_requests",
+    "pre_filter_shard_size",
+    "ignore_throttled",
+    "cancel_after_time_interval",
+    "phase_took",
+    "max_concurrent_searches",
 ];
 
 /// `GET /index/_search`.
@@ -36,7 +44,11 @@ pub(super) fn search(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError
     let lenient = call.params.lenient()?;
     call.finish_params()?;
     if search.point.is_some() && names != "_all" {
-        return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: [indices] cannot be used with point in time. Do not specify any index with point in time.;"));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            "Validation Failed: 1: [indices] cannot be used with point in time. Do not specify any index with point in time.;",
+        ));
     }
     let body = run_search(call.index, &search, names, lenient, options, started)?;
     Ok(Reply::raw(200, body))
@@ -99,7 +111,9 @@ fn search_params(call: &mut Call<'_>, search: &mut Search) -> Result<ReplyOption
     if call.params.flag("typed_keys")?.unwrap_or(false) {
         return Err(ApiError::unsupported("[typed_keys]"));
     }
-    for name in ["scroll", "routing", "explain", "stats", "suggest_field", "terminate_after", "search_pipeline"] {
+    for name in
+        ["scroll", "routing", "explain", "stats", "suggest_field", "terminate_after", "search_pipeline"]
+    {
         if call.params.take(name).is_some_and(|value| value != "false") {
             return Err(ApiError::unsupported(format!("parameter [{name}] of a search")));
         }
@@ -120,7 +134,11 @@ fn query_param(call: &mut Call<'_>) -> Result<Option<Query>, ApiError> {
     match call.params.take("default_operator").as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("or") => {}
         Some("and") => syntax.all = true,
-        Some(other) => return Err(ApiError::illegal(format!("Unsupported defaultOperator [{other}], can either be [OR] or [AND]"))),
+        Some(other) => {
+            return Err(ApiError::illegal(format!(
+                "Unsupported defaultOperator [{other}], can either be [OR] or [AND]"
+            )));
+        }
     }
     if let Some(lenient) = call.params.flag("lenient")? {
         syntax.lenient = lenient;
@@ -218,7 +236,11 @@ fn header_of(line: &[u8], names: Option<&str>) -> Result<(String, Lenient), ApiE
 pub(super) fn open_point(call: &mut Call<'_>, names: &str) -> Result<Reply, ApiError> {
     call.no_body()?;
     let keep = call.params.time("keep_alive")?.ok_or_else(|| {
-        ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: keep alive not specified;")
+        ApiError::new(
+            400,
+            "action_request_validation_exception",
+            "Validation Failed: 1: keep alive not specified;",
+        )
     })?;
     let lenient = call.params.lenient()?;
     call.params.drop(&["preference", "allow_partial_pit_creation"]);
@@ -244,7 +266,11 @@ pub(super) fn close_points(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         }
     }
     if ids.is_empty() {
-        return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: no pit ids specified;"));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            "Validation Failed: 1: no pit ids specified;",
+        ));
     }
     let closed: Vec<Value> =
         ids.iter().map(|id| json!({"pit_id": id, "successful": call.index.points.close(id)})).collect();

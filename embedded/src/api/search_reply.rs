@@ -61,7 +61,9 @@ pub(super) fn write(
             return Err(ApiError::new(
                 429,
                 "circuit_breaking_exception",
-                format!("the reply is larger than {REPLY_BYTES_MAX} bytes; ask for fewer hits or a part of [_source]"),
+                format!(
+                    "the reply is larger than {REPLY_BYTES_MAX} bytes; ask for fewer hits or a part of [_source]"
+                ),
             ));
         }
     }
@@ -81,7 +83,11 @@ fn total(total: Total, found: &Found, options: ReplyOptions) -> Option<Value> {
         _ if found.timed_out => (found.total, "gte"),
         _ => (found.total, "eq"),
     };
-    Some(if options.total_as_number { json!(found.total) } else { json!({"value": value, "relation": relation}) })
+    Some(if options.total_as_number {
+        json!(found.total)
+    } else {
+        json!({"value": value, "relation": relation})
+    })
 }
 
 fn write_hit(search: &Search, targets: &[Target], hit: &Hit, out: &mut Vec<u8>) -> Result<(), ApiError> {
@@ -115,7 +121,8 @@ fn write_hit(search: &Search, targets: &[Target], hit: &Hit, out: &mut Vec<u8>) 
     if !search.sort.is_empty() || search.point.is_some() {
         // Keys that only make the order total are shown for points in time, where they let the next page begin.
         let implied = usize::from(search.sort.is_empty());
-        let shown = search.sort.len().saturating_add(implied).saturating_add(usize::from(search.point.is_some()));
+        let shown =
+            search.sort.len().saturating_add(implied).saturating_add(usize::from(search.point.is_some()));
         let values: Vec<Value> = hit.values.iter().take(shown).map(SortValue::to_json).collect();
         out.extend_from_slice(format!(",\"sort\":{}", Value::Array(values)).as_bytes());
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::route::Call;
 use super::Reply;
+use super::route::Call;
 use crate::catalog::templates::{IndexTemplate, LegacyTemplate};
 use crate::error::ApiError;
 use crate::json as read_json;
@@ -61,7 +61,11 @@ pub(super) fn delete_legacy(call: &mut Call<'_>, expression: &str) -> Result<Rep
         let before = catalog.templates.len();
         catalog.templates.retain(|name, _| !chosen(expression, name));
         if before == catalog.templates.len() && !expression.contains('*') {
-            return Err(ApiError::new(404, "index_template_missing_exception", format!("index_template [{expression}] missing")));
+            return Err(ApiError::new(
+                404,
+                "index_template_missing_exception",
+                format!("index_template [{expression}] missing"),
+            ));
         }
         Ok(())
     })?;
@@ -116,7 +120,11 @@ pub(super) fn delete(call: &mut Call<'_>, expression: &str) -> Result<Reply, Api
         let before = catalog.index_templates.len();
         catalog.index_templates.retain(|name, _| !chosen(expression, name));
         if before == catalog.index_templates.len() && !expression.contains('*') {
-            return Err(ApiError::new(404, "index_template_missing_exception", format!("index_template [{expression}] missing")));
+            return Err(ApiError::new(
+                404,
+                "index_template_missing_exception",
+                format!("index_template [{expression}] missing"),
+            ));
         }
         Ok(())
     })?;

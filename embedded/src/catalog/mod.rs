@@ -63,7 +63,8 @@ impl Catalog {
             Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
         };
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        let found = value.get("format").and_then(Value::as_u64).ok_or_else(|| damaged("it has no format".into()))?;
+        let found =
+            value.get("format").and_then(Value::as_u64).ok_or_else(|| damaged("it has no format".into()))?;
         if found != FORMAT {
             return Err(OpenError::Newer { path: path.to_owned(), found, known: FORMAT });
         }

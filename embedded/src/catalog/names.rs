@@ -55,7 +55,10 @@ impl Catalog {
     /// The expression names the index itself or one of its aliases.
     fn stands_for(&self, pattern: &str, name: &str) -> bool {
         star_matches(pattern, name)
-            || self.indices.get(name).is_some_and(|e| e.aliases.keys().any(|alias| star_matches(pattern, alias)))
+            || self
+                .indices
+                .get(name)
+                .is_some_and(|e| e.aliases.keys().any(|alias| star_matches(pattern, alias)))
     }
 
     /// The index that a write to a name goes to; `None` when it must be made first.
@@ -94,7 +97,11 @@ pub(crate) fn check(name: &str, what: &str) -> Result<(), ApiError> {
     } else {
         return Ok(());
     };
-    let mut error = ApiError::new(400, "invalid_index_name_exception", format!("Invalid {what} name [{name}], {problem}"));
+    let mut error = ApiError::new(
+        400,
+        "invalid_index_name_exception",
+        format!("Invalid {what} name [{name}], {problem}"),
+    );
     error.index = Some(name.to_owned());
     Err(error)
 }

@@ -37,8 +37,13 @@ const KEPT: &[&str] = &[
     "index.max_terms_count",
 ];
 /// Families of settings that are kept and shown.
-const KEPT_FAMILIES: &[&str] = &["index.routing.", "index.search.slowlog.", "index.indexing.slowlog.", "index.merge.",
-    "index.plugins.index_state_management."];
+const KEPT_FAMILIES: &[&str] = &[
+    "index.routing.",
+    "index.search.slowlog.",
+    "index.indexing.slowlog.",
+    "index.merge.",
+    "index.plugins.index_state_management.",
+];
 
 /// Flat settings of one index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +127,11 @@ fn nest(object: &mut Map<String, Value>, name: &str, value: &str) {
     }
 }
 
-fn flatten(prefix: &str, body: &Map<String, Value>, out: &mut BTreeMap<String, String>) -> Result<(), ApiError> {
+fn flatten(
+    prefix: &str,
+    body: &Map<String, Value>,
+    out: &mut BTreeMap<String, String>,
+) -> Result<(), ApiError> {
     for (key, value) in body {
         let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
@@ -132,7 +141,9 @@ fn flatten(prefix: &str, body: &Map<String, Value>, out: &mut BTreeMap<String, S
                 let full = if name.starts_with("index.") { name } else { format!("index.{name}") };
                 let text = match scalar {
                     Value::String(text) => text.clone(),
-                    Value::Array(_) => return Err(ApiError::unsupported(format!("a list for setting [{full}]"))),
+                    Value::Array(_) => {
+                        return Err(ApiError::unsupported(format!("a list for setting [{full}]")));
+                    }
                     other => other.to_string(),
                 };
                 out.insert(full, text);
@@ -149,8 +160,11 @@ mod tests {
 
     #[test]
     fn nested_and_flat_names_are_the_same() {
-        let a = Settings::read(&json!({"index": {"mapping": {"total_fields": {"limit": 50}}}, "number_of_shards": 1}));
-        let b = Settings::read(&json!({"index.mapping.total_fields.limit": "50", "index.number_of_shards": "1"}));
+        let a = Settings::read(
+            &json!({"index": {"mapping": {"total_fields": {"limit": 50}}}, "number_of_shards": 1}),
+        );
+        let b =
+            Settings::read(&json!({"index.mapping.total_fields.limit": "50", "index.number_of_shards": "1"}));
         assert_eq!(a, b);
         let settings = a.unwrap();
         assert_eq!(settings.fields_max(), 50);
@@ -159,8 +173,11 @@ mod tests {
 
     #[test]
     fn unknown_or_silly_settings_are_refused() {
-        for body in [json!({"index.nothing": 1}), json!({"index.mapping.total_fields.limit": -1}),
-            json!({"analysis": {"analyzer": {"x": {"type": "standard"}}}})] {
+        for body in [
+            json!({"index.nothing": 1}),
+            json!({"index.mapping.total_fields.limit": -1}),
+            json!({"analysis": {"analyzer": {"x": {"type": "standard"}}}}),
+        ] {
             assert_eq!(Settings::read(&body).unwrap_err().kind, "illegal_argument_exception", "{body}");
         }
     }

@@ -84,7 +84,10 @@ impl Blueprint {
     fn to_json(&self) -> Map<String, Value> {
         let mut out = Map::new();
         out.insert("settings".into(), self.settings.to_json());
-        out.insert("mappings".into(), if self.mappings.is_null() { json!({}) } else { self.mappings.clone() });
+        out.insert(
+            "mappings".into(),
+            if self.mappings.is_null() { json!({}) } else { self.mappings.clone() },
+        );
         out.insert("aliases".into(), aliases_json(&self.aliases));
         out
     }
@@ -209,7 +212,10 @@ impl IndexTemplate {
             return None;
         }
         let overlap = |a: &str, b: &str| star_matches(a, b) || star_matches(b, a);
-        let found = other.index_patterns.iter().find(|theirs| self.index_patterns.iter().any(|ours| overlap(ours, theirs)));
+        let found = other
+            .index_patterns
+            .iter()
+            .find(|theirs| self.index_patterns.iter().any(|ours| overlap(ours, theirs)));
         found.cloned()
     }
 
@@ -235,7 +241,11 @@ impl IndexTemplate {
 
 fn patterns_given(patterns: &[String]) -> Result<(), ApiError> {
     if patterns.is_empty() {
-        return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: index patterns are missing;"));
+        return Err(ApiError::new(
+            400,
+            "action_request_validation_exception",
+            "Validation Failed: 1: index patterns are missing;",
+        ));
     }
     Ok(())
 }
@@ -255,7 +265,8 @@ impl Catalog {
         if let Some(template) = composable {
             return template.blueprint.clone();
         }
-        let mut legacy: Vec<_> = self.templates.values().filter(|t| covers(&t.index_patterns, name)).collect();
+        let mut legacy: Vec<_> =
+            self.templates.values().filter(|t| covers(&t.index_patterns, name)).collect();
         legacy.sort_by_key(|t| t.order);
         let empty = Blueprint { mappings: json!({}), ..Blueprint::default() };
         legacy.into_iter().fold(empty, |made, template| made.with(&template.blueprint))
@@ -279,13 +290,24 @@ mod tests {
     #[test]
     fn legacy_templates_merge_in_order_and_composable_ones_win_alone() {
         let mut catalog = Catalog::default();
-        legacy(&mut catalog, "b", json!({"index_patterns": ["events*"], "order": 1, "aliases": {"all": {}},
-            "mappings": {"properties": {"a": {"type": "keyword"}, "d": {"properties": {"x": {"type": "ip"}}}}}}));
-        legacy(&mut catalog, "a", json!({"index_patterns": "*", "settings": {"number_of_shards": 1},
-            "mappings": {"dynamic": false, "properties": {"a": {"type": "text"}, "d": {"properties": {"y": {"type": "long"}}}}}}));
+        legacy(
+            &mut catalog,
+            "b",
+            json!({"index_patterns": ["events*"], "order": 1, "aliases": {"all": {}},
+            "mappings": {"properties": {"a": {"type": "keyword"}, "d": {"properties": {"x": {"type": "ip"}}}}}}),
+        );
+        legacy(
+            &mut catalog,
+            "a",
+            json!({"index_patterns": "*", "settings": {"number_of_shards": 1},
+            "mappings": {"dynamic": false, "properties": {"a": {"type": "text"}, "d": {"properties": {"y": {"type": "long"}}}}}}),
+        );
         let made = catalog.blueprint("events-1");
-        assert_eq!(made.mappings, json!({"dynamic": false, "properties": {
-            "a": {"type": "keyword"}, "d": {"properties": {"y": {"type": "long"}, "x": {"type": "ip"}}}}}));
+        assert_eq!(
+            made.mappings,
+            json!({"dynamic": false, "properties": {
+            "a": {"type": "keyword"}, "d": {"properties": {"y": {"type": "long"}, "x": {"type": "ip"}}}}})
+        );
         assert!(made.aliases.contains_key("all"));
         assert_eq!(made.settings.get("index.number_of_shards"), Some("1"));
 

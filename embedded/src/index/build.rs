@@ -29,7 +29,11 @@ pub(crate) enum Built {
 pub(crate) fn build(mapping: &Mapping, event: &Event, id: &str) -> Result<Built, ApiError> {
     let mut builder = Builder { id, content: Content::default(), path: String::new(), found: Vec::new() };
     builder.object(Some(mapping.root()), Dynamic::Add, event.root())?;
-    if builder.found.is_empty() { Ok(Built::Ready(builder.content)) } else { Ok(Built::Unmapped(builder.found)) }
+    if builder.found.is_empty() {
+        Ok(Built::Ready(builder.content))
+    } else {
+        Ok(Built::Unmapped(builder.found))
+    }
 }
 
 struct Builder<'d> {
@@ -79,7 +83,9 @@ impl Builder<'_> {
             let reason = if key.is_empty() {
                 "field name cannot be an empty string".to_owned()
             } else {
-                format!("object field starting or ending with a [.] makes object resolution ambiguous: [{key}]")
+                format!(
+                    "object field starting or ending with a [.] makes object resolution ambiguous: [{key}]"
+                )
             };
             return Err(self.refused("failed to parse").because("illegal_argument_exception", reason));
         }
@@ -141,7 +147,9 @@ impl Builder<'_> {
                 return Err(ApiError::new(
                     400,
                     "strict_dynamic_mapping_exception",
-                    format!("mapping set to strict, dynamic introduction of [{name}] within [{parent}] is not allowed"),
+                    format!(
+                        "mapping set to strict, dynamic introduction of [{name}] within [{parent}] is not allowed"
+                    ),
                 ));
             }
             Value::Array(items) => return items.iter().try_for_each(|item| self.unmapped(dynamic, item)),
@@ -198,7 +206,9 @@ impl Builder<'_> {
         match &leaf.kind {
             Kind::Keyword => {
                 let too_long = text.len() > KEYWORD_BYTES_MAX
-                    || leaf.ignore_above.is_some_and(|max| text.len() > max && text.encode_utf16().count() > max);
+                    || leaf
+                        .ignore_above
+                        .is_some_and(|max| text.len() > max && text.encode_utf16().count() > max);
                 if too_long {
                     self.content.ignore(&leaf.key);
                 } else {
@@ -207,19 +217,23 @@ impl Builder<'_> {
             }
             Kind::Text => self.content.text(&leaf.key, text),
             Kind::Ip => {
-                let ip: IpAddr =
-                    text.parse().map_err(|_| illegal(format!("'{}' is not an IP string literal.", cut(text, 100))))?;
+                let ip: IpAddr = text
+                    .parse()
+                    .map_err(|_| illegal(format!("'{}' is not an IP string literal.", cut(text, 100))))?;
                 self.content.keyword(&leaf.key, &ip_to_text(ip));
             }
             Kind::Date(formats) => {
-                let millis = formats.read(text, &TimeZone::UTC, Round::Down).ok_or_else(|| {
-                    illegal(format!("failed to parse date field [{}]", cut(text, 100)))
-                })?;
+                let millis = formats
+                    .read(text, &TimeZone::UTC, Round::Down)
+                    .ok_or_else(|| illegal(format!("failed to parse date field [{}]", cut(text, 100))))?;
                 self.content.number(&leaf.key, millis);
             }
             Kind::Boolean => match (value, text) {
                 (Value::Number(_), _) => {
-                    return Err(("json_parse_exception", format!("Current token ({text}) not of boolean type")));
+                    return Err((
+                        "json_parse_exception",
+                        format!("Current token ({text}) not of boolean type"),
+                    ));
                 }
                 (_, "true") => self.content.number(&leaf.key, 1),
                 (_, "false" | "") => self.content.number(&leaf.key, 0),
@@ -235,7 +249,10 @@ impl Builder<'_> {
                     let number = whole_number(text).ok_or_else(|| number_error(text))?;
                     let (least, most) = whole.bounds();
                     if !(least..=most).contains(&number) {
-                        return Err(illegal(format!("Value [{text}] is out of range for a {}", leaf.kind.name())));
+                        return Err(illegal(format!(
+                            "Value [{text}] is out of range for a {}",
+                            leaf.kind.name()
+                        )));
                     }
                     self.content.number(&leaf.key, number);
                 }
@@ -245,7 +262,10 @@ impl Builder<'_> {
                     let number: f64 = text.parse().map_err(|_| number_error(text))?;
                     let number = if *single { f64::from(number as f32) } else { number };
                     if !number.is_finite() {
-                        return Err(illegal(format!("[{}] supports only finite values, but got [{text}]", leaf.kind.name())));
+                        return Err(illegal(format!(
+                            "[{}] supports only finite values, but got [{text}]",
+                            leaf.kind.name()
+                        )));
                     }
                     self.content.number(&leaf.key, float_to_ordered(number));
                 }
@@ -409,7 +429,10 @@ mod tests {
         check(r#"{"count": "x"}"#, "For input string: \"x\"");
         check(r#"{"count": 1e30}"#, "For input string");
         check(r#"{"short": {"a": 1}}"#, "failed to parse field [short] of type [keyword]");
-        check(r#"{"details": "text"}"#, "object mapping for [details] tried to parse field [details] as object");
+        check(
+            r#"{"details": "text"}"#,
+            "object mapping for [details] tried to parse field [details] as object",
+        );
         check(r#"{"summary.x": 1}"#, "must be of type object but found [text]");
         check(r#"{"a..b": 1}"#, "object field starting or ending with a [.]");
         check(r#"{"place": "somewhere"}"#, "failed to parse field [place] of type [geo_point]");

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use tantivy::schema::document::{Document, ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::schema::Field;
+use tantivy::schema::document::{Document, ReferenceValue, ReferenceValueLeaf, Value};
 
 use super::schema::fields;
 
@@ -126,7 +126,9 @@ impl<'a> Value<'a> for Shown<'a> {
             Shown::Bytes(bytes) => ReferenceValue::Leaf(ReferenceValueLeaf::Bytes(bytes)),
             Shown::Unsigned(number) => ReferenceValue::Leaf(ReferenceValueLeaf::U64(number)),
             Shown::Signed(number) => ReferenceValue::Leaf(ReferenceValueLeaf::I64(number)),
-            Shown::Keywords(content) => ReferenceValue::Object(Members::Strings(content, content.keywords.iter())),
+            Shown::Keywords(content) => {
+                ReferenceValue::Object(Members::Strings(content, content.keywords.iter()))
+            }
             Shown::Words(content) => ReferenceValue::Object(Members::Strings(content, content.text.iter())),
             Shown::Numbers(content) => ReferenceValue::Object(Members::Numbers(content.numbers.iter())),
         }

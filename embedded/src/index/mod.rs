@@ -7,5 +7,6 @@ pub(crate) mod files;
 pub(crate) mod schema;
 pub(crate) mod shard;
 pub(crate) mod translog;
+mod translog_file;
 mod update;
 pub(crate) mod write;

@@ -18,8 +18,7 @@ use std::sync::LazyLock;
 
 use tantivy::Term;
 use tantivy::schema::{
-    FAST, Field, IndexRecordOption, JsonObjectOptions, STORED, Schema, TextFieldIndexing,
-    TextOptions,
+    FAST, Field, IndexRecordOption, JsonObjectOptions, STORED, Schema, TextFieldIndexing, TextOptions,
 };
 
 /// Longest keyword in bytes; Lucene's limit. Longer ones are kept in the source only, and said to be so.
@@ -58,7 +57,8 @@ impl Fields {
             .set_tokenizer(super::analyzer::NAME)
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let mut builder = Schema::builder();
-        let id = builder.add_text_field("_id", TextOptions::default().set_indexing_options(terms()).set_stored());
+        let id =
+            builder.add_text_field("_id", TextOptions::default().set_indexing_options(terms()).set_stored());
         let source = builder.add_bytes_field("_source", STORED);
         let version = builder.add_u64_field("_version", FAST);
         let seq_no = builder.add_u64_field("_seq_no", FAST);
@@ -69,16 +69,26 @@ impl Fields {
                 .set_fast("raw")
                 .set_expand_dots_enabled(),
         );
-        let numbers =
-            builder.add_json_field("n", JsonObjectOptions::from(FAST).set_expand_dots_enabled());
+        let numbers = builder.add_json_field("n", JsonObjectOptions::from(FAST).set_expand_dots_enabled());
         let text = builder.add_json_field(
             "t",
             JsonObjectOptions::default().set_indexing_options(words).set_expand_dots_enabled(),
         );
         let names = builder.add_text_field("_names", TextOptions::default().set_indexing_options(terms()));
-        let ignored =
-            builder.add_text_field("_ignored", TextOptions::default().set_indexing_options(terms()).set_stored());
-        Fields { schema: builder.build(), id, source, version, seq_no, keywords, numbers, text, names, ignored }
+        let ignored = builder
+            .add_text_field("_ignored", TextOptions::default().set_indexing_options(terms()).set_stored());
+        Fields {
+            schema: builder.build(),
+            id,
+            source,
+            version,
+            seq_no,
+            keywords,
+            numbers,
+            text,
+            names,
+            ignored,
+        }
     }
 
     /// The term of a document's id.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::schema::{IndexRecordOption, Value};
-use tantivy::{DocAddress, DocSet, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument};
+use tantivy::{
+    DocAddress, DocSet, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
+};
 
 use super::document::Prepared;
 use super::schema::fields;
@@ -23,6 +25,9 @@ pub(crate) const WRITER_BYTES_MIN: usize = 15_000_000;
 const PENDING_MAX: usize = 20_000;
 /// Bytes of documents that wait for a commit, at most.
 const PENDING_BYTES_MAX: usize = 16 << 20;
+
+/// An index that nobody used for so long gives back its open files; the next use opens them again.
+const READER_IDLE: Duration = Duration::from_secs(300);
 
 /// One index.
 pub(crate) struct Shard {
@@ -59,6 +64,14 @@ pub(super) struct Writing {
     last_search: Option<Instant>,
     /// The index was deleted.
     gone: bool,
+}
+
+impl Writing {
+    /// Nobody wrote or searched for so long.
+    fn unused_since(&self, time: Duration) -> bool {
+        let idle = |at: Option<Instant>| at.is_none_or(|at| at.elapsed() >= time);
+        idle(self.last_write) && idle(self.last_search)
+    }
 }
 
 /// The last operation on an id since the commit.
@@ -245,6 +258,8 @@ impl Shard {
             self.commit(&mut writing)?;
         } else if writing.writer.is_some() && writing.last_write.is_none_or(|at| at.elapsed() >= idle) {
             self.close_writer(writing)?;
+        } else if writing.writer.is_none() && writing.unused_since(READER_IDLE) {
+            *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(())
     }
@@ -372,14 +387,18 @@ fn find(searcher: &Searcher, id: &str) -> Result<Option<Committed>, ApiError> {
 impl Engine {
     fn open(folder: &Path) -> Result<Engine, ApiError> {
         let directory = tantivy::directory::MmapDirectory::open(folder).map_err(ApiError::storage)?;
-        let settings = tantivy::IndexSettings { docstore_compress_dedicated_thread: false, ..Default::default() };
+        let settings =
+            tantivy::IndexSettings { docstore_compress_dedicated_thread: false, ..Default::default() };
         let index = tantivy::Index::builder()
             .schema(fields().schema.clone())
             .settings(settings)
             .open_or_create(directory)?;
         index.tokenizers().register(analyzer::NAME, analyzer::analyzer());
-        let reader =
-            index.reader_builder().reload_policy(ReloadPolicy::Manual).doc_store_cache_num_blocks(8).try_into()?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .doc_store_cache_num_blocks(8)
+            .try_into()?;
         Ok(Engine { index, reader })
     }
 

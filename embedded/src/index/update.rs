@@ -24,9 +24,9 @@ impl Update {
     /// Reads `{"doc": …, "doc_as_upsert": true}` or `{"doc": …, "upsert": …}`.
     pub(crate) fn read(body: &[u8]) -> Result<Update, ApiError> {
         let mut event = Event::new();
-        event
-            .parse(body, &LIMITS)
-            .map_err(|e| ApiError::new(400, "json_parse_exception", format!("the update is not valid JSON: {e}")))?;
+        event.parse(body, &LIMITS).map_err(|e| {
+            ApiError::new(400, "json_parse_exception", format!("the update is not valid JSON: {e}"))
+        })?;
         let mut update = Update { partial: None, upsert: None, detect_noop: true };
         let mut as_upsert = false;
         for (key, value) in event.root().iter() {
@@ -48,7 +48,11 @@ impl Update {
             update.upsert = update.partial.as_ref().map(|partial| partial.to_json().into_bytes());
         }
         if update.partial.is_none() && update.upsert.is_none() {
-            return Err(ApiError::new(400, "action_request_validation_exception", "Validation Failed: 1: script or doc is missing;"));
+            return Err(ApiError::new(
+                400,
+                "action_request_validation_exception",
+                "Validation Failed: 1: script or doc is missing;",
+            ));
         }
         Ok(update)
     }
@@ -56,7 +60,8 @@ impl Update {
     /// The new document; `None` when nothing changes.
     pub(crate) fn apply(&self, id: &str, stored: Option<&[u8]>) -> Result<Option<Vec<u8>>, ApiError> {
         let Some(stored) = stored else {
-            let missing = || ApiError::new(404, "document_missing_exception", format!("[{id}]: document missing"));
+            let missing =
+                || ApiError::new(404, "document_missing_exception", format!("[{id}]: document missing"));
             return self.upsert.clone().ok_or_else(missing).map(Some);
         };
         let mut event = Event::new();
@@ -79,11 +84,16 @@ fn lay_over<'p>(event: &mut Event, partial: Object<'p>, keys: &mut Vec<&'p str>)
     for (key, value) in partial.iter() {
         keys.push(key);
         let path = Path::from_keys(keys.iter().copied());
-        let both_objects = matches!(value, Value::Object(_)) && matches!(event.get(&path), Some(Value::Object(_)));
+        let both_objects =
+            matches!(value, Value::Object(_)) && matches!(event.get(&path), Some(Value::Object(_)));
         match value {
             Value::Object(inner) if both_objects => lay_over(event, inner, keys)?,
             _ => event.set(&path, New::Value(value)).map_err(|e| {
-                ApiError::new(400, "mapper_parsing_exception", format!("cannot update [{}]: {e}", keys.join(".")))
+                ApiError::new(
+                    400,
+                    "mapper_parsing_exception",
+                    format!("cannot update [{}]: {e}", keys.join(".")),
+                )
             })?,
         }
         keys.pop();
@@ -107,7 +117,11 @@ mod tests {
     #[test]
     fn members_lie_over_the_stored_ones() {
         let stored = Some(r#"{"a":1.0,"d":{"x":1,"y":[1]}}"#);
-        check(r#"{"doc":{"d":{"y":2},"n":null}}"#, stored, Ok(Some(r#"{"a":1.0,"d":{"x":1,"y":2},"n":null}"#)));
+        check(
+            r#"{"doc":{"d":{"y":2},"n":null}}"#,
+            stored,
+            Ok(Some(r#"{"a":1.0,"d":{"x":1,"y":2},"n":null}"#)),
+        );
         check(r#"{"doc":{"a":1.0}}"#, stored, Ok(None));
         check(r#"{"doc":{"a":{"b":1}},"detect_noop":false}"#, Some("{}"), Ok(Some(r#"{"a":{"b":1}}"#)));
         check(r#"{"doc":{"a":1},"doc_as_upsert":true}"#, None, Ok(Some(r#"{"a":1}"#)));

@@ -135,7 +135,13 @@ impl Shard {
                 let current = self.current(writing, &id)?;
                 let Some(document) = update.apply(&id, current.as_ref().map(|c| &*c.source))? else {
                     let (version, seq_no) = current.map_or((0, 0), |c| (c.version, c.seq_no));
-                    return Ok(Written { index: self.name.clone(), id, version, seq_no, outcome: Outcome::Noop });
+                    return Ok(Written {
+                        index: self.name.clone(),
+                        id,
+                        version,
+                        seq_no,
+                        outcome: Outcome::Noop,
+                    });
                 };
                 updated = document;
                 Some(updated.as_slice())
@@ -147,6 +153,9 @@ impl Shard {
         };
         context.log.append(&Operation { index: self.number, seq_no, version, id: &id, source })?;
         writing.next_seq_no = seq_no.saturating_add(1);
+        if let Some(content) = &content {
+            model::metrics::metrics().index_ignored.inc_by(content.ignored.len() as u64);
+        }
         let exists = stored.is_some_and(|s| s.alive);
         self.apply(writing, &id, version, seq_no, exists, source.zip(content))?;
         let outcome = match (&write.action, exists) {
@@ -169,14 +178,23 @@ impl Shard {
         let limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
         let content = match operation.source {
             Some(source) => {
-                event.parse(source, &limits).map_err(|e| ApiError::storage(format!("document [{id}]: {e}")))?;
+                event
+                    .parse(source, &limits)
+                    .map_err(|e| ApiError::storage(format!("document [{id}]: {e}")))?;
                 Some(self.build_growing(&mut writing, event, &id)?)
             }
             None => None,
         };
         writing.next_seq_no = operation.seq_no.saturating_add(1);
         let exists = self.stored(&writing, &id)?.is_some_and(|s| s.alive);
-        self.apply(&mut writing, &id, operation.version, operation.seq_no, exists, operation.source.zip(content))?;
+        self.apply(
+            &mut writing,
+            &id,
+            operation.version,
+            operation.seq_no,
+            exists,
+            operation.source.zip(content),
+        )?;
         if Shard::is_full(&writing) {
             self.commit(&mut writing)?;
         }
@@ -259,7 +277,8 @@ impl Shard {
             writer.delete_term(fields().id_term(id));
         }
         if let Some(source) = source
-            && let Err(error) = writer.add_document(Prepared { id: id.clone(), source, version, seq_no, content })
+            && let Err(error) =
+                writer.add_document(Prepared { id: id.clone(), source, version, seq_no, content })
         {
             tracing::warn!(index = &*self.name, %error, "a writer of the search library failed; it is replaced");
             writing.writer = None;
@@ -281,7 +300,10 @@ fn check_id(id: &str) -> Result<&str, ApiError> {
         return Err(ApiError::illegal("if _id is specified it must not be empty"));
     }
     if id.len() > ID_BYTES_MAX {
-        return Err(ApiError::illegal(format!("id is too long, must be no longer than 512 bytes but was: {}", id.len())));
+        return Err(ApiError::illegal(format!(
+            "id is too long, must be no longer than 512 bytes but was: {}",
+            id.len()
+        )));
     }
     Ok(id)
 }
@@ -311,9 +333,15 @@ fn next_version(id: &str, write: &Write<'_>, stored: Option<Stored>) -> Result<u
             Some(s) if s.seq_no == seq_no && term == 1 => Ok(s.version.saturating_add(1)),
             Some(s) => Err(conflict(
                 id,
-                &format!("required seqNo [{seq_no}], primary term [{term}]. current document has seqNo [{}] and primary term [1]", s.seq_no),
+                &format!(
+                    "required seqNo [{seq_no}], primary term [{term}]. current document has seqNo [{}] and primary term [1]",
+                    s.seq_no
+                ),
             )),
-            None => Err(conflict(id, &format!("required seqNo [{seq_no}], primary term [{term}]. but no document was found"))),
+            None => Err(conflict(
+                id,
+                &format!("required seqNo [{seq_no}], primary term [{term}]. but no document was found"),
+            )),
         },
     }
 }
@@ -323,5 +351,6 @@ fn conflict(id: &str, reason: &str) -> ApiError {
 }
 
 fn parse_error(error: ParseError) -> ApiError {
-    ApiError::new(400, "mapper_parsing_exception", "failed to parse").because("json_parse_exception", error.to_string())
+    ApiError::new(400, "mapper_parsing_exception", "failed to parse")
+        .because("json_parse_exception", error.to_string())
 }

@@ -91,7 +91,9 @@ impl DynamicTemplate {
                     template.path_is.extend(tests(key == "path_match", regex, value, key)?);
                 }
                 "mapping" => template.mapping = json::object(value, key)?.clone(),
-                other => return Err(ApiError::unsupported(format!("[{other}] in dynamic template [{name}]"))),
+                other => {
+                    return Err(ApiError::unsupported(format!("[{other}] in dynamic template [{name}]")));
+                }
             }
         }
         Ok(template)
@@ -99,10 +101,14 @@ impl DynamicTemplate {
 
     fn applies(&self, found: &Discovered, name: &str, path: &str, kind: &str) -> bool {
         let type_fits = match &self.types {
-            None => found.json_type != JsonType::Object || !self.path_is.is_empty() || !self.name_is.is_empty(),
+            None => {
+                found.json_type != JsonType::Object || !self.path_is.is_empty() || !self.name_is.is_empty()
+            }
             Some(types) => types.iter().any(|t| t == "*" || t == kind),
         };
-        type_fits && self.name_is.iter().all(|t| t.passes(name)) && self.path_is.iter().all(|t| t.passes(path))
+        type_fits
+            && self.name_is.iter().all(|t| t.passes(name))
+            && self.path_is.iter().all(|t| t.passes(path))
     }
 }
 

@@ -167,13 +167,17 @@ impl Leaf {
                 };
             }
             ("format", Kind::Date(formats)) => {
-                *formats = DateFormats::parse(crate::json::string(value, &place)?)
-                    .map_err(|part| ApiError::unsupported(format!("date format [{part}] of field [{}]", self.name)))?;
+                *formats = DateFormats::parse(crate::json::string(value, &place)?).map_err(|part| {
+                    ApiError::unsupported(format!("date format [{part}] of field [{}]", self.name))
+                })?;
             }
             ("analyzer" | "search_analyzer", Kind::Text) => {
                 let analyzer = crate::json::string(value, &place)?;
                 if analyzer != "standard" && analyzer != "default" {
-                    return Err(ApiError::unsupported(format!("analyzer [{analyzer}] of field [{}]", self.name)));
+                    return Err(ApiError::unsupported(format!(
+                        "analyzer [{analyzer}] of field [{}]",
+                        self.name
+                    )));
                 }
             }
             ("fields", _) => {
@@ -183,8 +187,21 @@ impl Leaf {
                 }
             }
             // These tune OpenSearch's storage and scores and change no match.
-            ("doc_values" | "store" | "norms" | "coerce" | "eager_global_ordinals" | "meta" | "index_options"
-            | "index_prefixes" | "index_phrases" | "fielddata" | "ignore_z_value" | "split_queries_on_whitespace", _) => {}
+            (
+                "doc_values"
+                | "store"
+                | "norms"
+                | "coerce"
+                | "eager_global_ordinals"
+                | "meta"
+                | "index_options"
+                | "index_prefixes"
+                | "index_phrases"
+                | "fielddata"
+                | "ignore_z_value"
+                | "split_queries_on_whitespace",
+                _,
+            ) => {}
             _ => return Err(ApiError::unsupported(format!("parameter [{param}] of field [{}]", self.name))),
         }
         Ok(())
@@ -231,7 +248,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_or_refused_by_name() {
-        let leaf = read(json!({"type": "text", "fields": {"raw": {"type": "keyword", "ignore_above": 5}}})).unwrap();
+        let leaf =
+            read(json!({"type": "text", "fields": {"raw": {"type": "keyword", "ignore_above": 5}}})).unwrap();
         assert_eq!((leaf.subs[0].name.as_str(), leaf.subs[0].ignore_above), ("f.raw", Some(5)));
         assert_eq!(read(json!({"type": "ip"})).unwrap().kind, Kind::Ip);
         for (params, named) in [

@@ -122,7 +122,11 @@ impl Mapping {
     }
 
     /// The mapping with paths that a document brought.
-    pub(crate) fn with_discovered(&self, found: &[Discovered], fields_max: usize) -> Result<Mapping, ApiError> {
+    pub(crate) fn with_discovered(
+        &self,
+        found: &[Discovered],
+        fields_max: usize,
+    ) -> Result<Mapping, ApiError> {
         let mut grown = self.clone();
         for discovered in found {
             let body = dynamic::body_for(self, discovered)?;
@@ -179,8 +183,12 @@ fn merge_object(into: &mut Object, from: &Object, path: &str) -> Result<(), ApiE
             }
             (Some(Node::Object(old)), Node::Object(new)) => merge_object(old, new, &name)?,
             (Some(Node::Leaf(old)), Node::Leaf(new)) => *old = Arc::new(old.merged(new)?),
-            (Some(Node::Object(_)), Node::Leaf(new)) => return Err(changed(&name, "object", new.kind.name())),
-            (Some(Node::Leaf(old)), Node::Object(_)) => return Err(changed(&name, old.kind.name(), "object")),
+            (Some(Node::Object(_)), Node::Leaf(new)) => {
+                return Err(changed(&name, "object", new.kind.name()));
+            }
+            (Some(Node::Leaf(old)), Node::Object(_)) => {
+                return Err(changed(&name, old.kind.name(), "object"));
+            }
         }
     }
     Ok(())

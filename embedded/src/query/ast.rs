@@ -93,18 +93,37 @@ impl Minimum {
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     /// The exact term.
-    Term { value: String, ignore_case: bool },
+    Term {
+        value: String,
+        ignore_case: bool,
+    },
     /// One of the exact terms.
     Terms(Vec<String>),
     /// The words of a text: one of them, or all.
-    Match { text: String, all: bool, minimum: Option<Minimum>, empty_matches_all: bool },
+    Match {
+        text: String,
+        all: bool,
+        minimum: Option<Minimum>,
+        empty_matches_all: bool,
+    },
     /// The words of a text in a row.
-    Phrase { text: String, slop: u32 },
+    Phrase {
+        text: String,
+        slop: u32,
+    },
     Range(Range),
     /// A term that begins so.
-    Prefix { value: String, ignore_case: bool, normalize: bool },
+    Prefix {
+        value: String,
+        ignore_case: bool,
+        normalize: bool,
+    },
     /// A term that fits. `normalize` lower-cases the pattern on text fields, as Lucene's syntax does.
-    Wildcard { pattern: String, ignore_case: bool, normalize: bool },
+    Wildcard {
+        pattern: String,
+        ignore_case: bool,
+        normalize: bool,
+    },
     /// A term that fits; the compiled form is shared by all fields.
     Regexp(Pattern),
     /// There is a value.

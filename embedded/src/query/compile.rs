@@ -7,7 +7,8 @@ use std::cell::Cell;
 
 use model::time::Timestamp;
 use tantivy::query::{
-    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, EmptyQuery, Occur, Query as Compiled,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, DisjunctionMaxQuery, EmptyQuery, Occur,
+    Query as Compiled,
 };
 
 use super::ast::{Bool, Fields, Query, Test};
@@ -57,7 +58,8 @@ impl Compiler<'_> {
             Query::None => none(),
             Query::Bool(bool) => self.bool(bool, scoring)?,
             Query::DisMax(queries, tie) => {
-                let compiled = queries.iter().map(|q| self.query(q, scoring)).collect::<Result<Vec<_>, _>>()?;
+                let compiled =
+                    queries.iter().map(|q| self.query(q, scoring)).collect::<Result<Vec<_>, _>>()?;
                 best_of(compiled, *tie, scoring)
             }
             Query::Constant(inner) => {
@@ -93,12 +95,11 @@ impl Compiler<'_> {
             clauses.push((Occur::Must, silent));
         }
         if clauses.is_empty() && minimum == 0 {
-            let all: Box<dyn Compiled> =
-                if scoring && !(bool.should.is_empty() && bool.must_not.is_empty()) {
-                    Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
-                } else {
-                    Box::new(AllQuery)
-                };
+            let all: Box<dyn Compiled> = if scoring && !(bool.should.is_empty() && bool.must_not.is_empty()) {
+                Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
+            } else {
+                Box::new(AllQuery)
+            };
             clauses.push((Occur::Must, all));
         }
         // Clauses that need not match are only of use for scores.
@@ -123,7 +124,11 @@ impl Compiler<'_> {
         let mut found: Vec<Box<dyn Compiled>> = Vec::new();
         for (name, weight) in &test.names {
             for query in self.name(name, test, scoring)? {
-                found.push(if scoring && *weight != 1.0 { Box::new(BoostQuery::new(query, *weight)) } else { query });
+                found.push(if scoring && *weight != 1.0 {
+                    Box::new(BoostQuery::new(query, *weight))
+                } else {
+                    query
+                });
             }
         }
         Ok(best_of(found, 0.0, scoring))
@@ -133,7 +138,8 @@ impl Compiler<'_> {
     fn name(&self, name: &str, test: &Fields, scoring: bool) -> Result<Vec<Box<dyn Compiled>>, ApiError> {
         let mapping = self.binding.mapping;
         if name.contains('*') {
-            let leaves: Vec<&Leaf> = mapping.leaves_like(name).map(|leaf| &**leaf).filter(|l| l.searchable).collect();
+            let leaves: Vec<&Leaf> =
+                mapping.leaves_like(name).map(|leaf| &**leaf).filter(|l| l.searchable).collect();
             if leaves.len() > EXPANSION_MAX {
                 return Err(self.refuse(format!(
                     "field expansion for [{name}] matches too many fields, limit: {EXPANSION_MAX}, got: {}",
@@ -149,7 +155,9 @@ impl Compiler<'_> {
             return Ok(vec![self.leaf(leaf, test, scoring)?]);
         }
         match (name, &test.test) {
-            ("_id", Test::Term { value, ignore_case: false }) => Ok(vec![self.ids(std::slice::from_ref(value))?]),
+            ("_id", Test::Term { value, ignore_case: false }) => {
+                Ok(vec![self.ids(std::slice::from_ref(value))?])
+            }
             ("_id", Test::Match { text, .. } | Test::Phrase { text, .. }) => {
                 Ok(vec![self.ids(std::slice::from_ref(text))?])
             }
@@ -186,7 +194,9 @@ impl Compiler<'_> {
             if test.lenient {
                 return Ok(none());
             }
-            return Err(self.refuse(format!("Cannot search on field [{}] since it is not indexed.", leaf.name)));
+            return Err(
+                self.refuse(format!("Cannot search on field [{}] since it is not indexed.", leaf.name))
+            );
         }
         match self.test(leaf, &test.test, scoring) {
             Err(error) if test.lenient && error.status == 400 => Ok(none()),
@@ -221,7 +231,10 @@ impl Compiler<'_> {
             return Err(ApiError::new(
                 400,
                 "too_many_clauses",
-                format!("the query comes to more than {LEAVES_MAX} tests of fields on index [{}]", self.binding.index),
+                format!(
+                    "the query comes to more than {LEAVES_MAX} tests of fields on index [{}]",
+                    self.binding.index
+                ),
             ));
         }
         Ok(())

@@ -21,7 +21,12 @@ use crate::patterns::Pattern;
 
 impl Compiler<'_> {
     /// The test on a field.
-    pub(super) fn test(&self, leaf: &Leaf, test: &Test, scoring: bool) -> Result<Box<dyn Compiled>, ApiError> {
+    pub(super) fn test(
+        &self,
+        leaf: &Leaf,
+        test: &Test,
+        scoring: bool,
+    ) -> Result<Box<dyn Compiled>, ApiError> {
         match &leaf.kind {
             Kind::Text => self.on_text(leaf, test, scoring),
             Kind::Keyword => self.on_keyword(leaf, test),
@@ -49,7 +54,11 @@ impl Compiler<'_> {
             Test::Range(range) => {
                 let bound = |limit: &Option<Limit>| limit.as_ref().map(|l| (l.value.clone(), l.inclusive));
                 let (lower, upper) = (bound(&range.lower), bound(&range.upper));
-                docs(TermScan::range(&fields().keyword_term(&leaf.key, ""), as_bound(&lower), as_bound(&upper)))
+                docs(TermScan::range(
+                    &fields().keyword_term(&leaf.key, ""),
+                    as_bound(&lower),
+                    as_bound(&upper),
+                ))
             }
             other => self.on_terms(&fields().keyword_term(&leaf.key, ""), other, false)?,
         })
@@ -140,7 +149,9 @@ impl Compiler<'_> {
             }
         };
         match test {
-            Test::Term { value: text, .. } | Test::Match { text, .. } | Test::Phrase { text, .. } => one(text),
+            Test::Term { value: text, .. } | Test::Match { text, .. } | Test::Phrase { text, .. } => {
+                one(text)
+            }
             Test::Terms(values) => {
                 let queries = values.iter().map(|value| one(value)).collect::<Result<Vec<_>, _>>()?;
                 self.count(queries.len())?;
@@ -162,7 +173,9 @@ impl Compiler<'_> {
             Test::Term { value: text, .. } | Test::Match { text, .. } | Test::Phrase { text, .. } => {
                 vec![self.number(leaf, text)?]
             }
-            Test::Terms(values) => values.iter().map(|value| self.number(leaf, value)).collect::<Result<_, _>>()?,
+            Test::Terms(values) => {
+                values.iter().map(|value| self.number(leaf, value)).collect::<Result<_, _>>()?
+            }
             Test::Range(range) => vec![self.number_range(leaf, range)?],
             other => return Err(self.wrong_type(leaf, other)),
         };
@@ -172,7 +185,10 @@ impl Compiler<'_> {
     /// The numbers that one value stands for: a date without a time is the whole day.
     fn number(&self, leaf: &Leaf, text: &str) -> Result<RangeInclusive<i64>, ApiError> {
         let limit = Some(Limit { value: text.to_owned(), inclusive: true });
-        self.number_range(leaf, &Range { lower: limit.clone(), upper: limit, format: None, zone: TimeZone::UTC })
+        self.number_range(
+            leaf,
+            &Range { lower: limit.clone(), upper: limit, format: None, zone: TimeZone::UTC },
+        )
     }
 
     fn number_range(&self, leaf: &Leaf, range: &Range) -> Result<RangeInclusive<i64>, ApiError> {
@@ -210,22 +226,30 @@ impl Compiler<'_> {
                 ))),
             },
             Kind::Float(single) => {
-                let number: f64 = text.parse().map_err(|_| self.not_a_number(leaf, text))?;
+                let number = self.float(leaf, text)?;
                 let number = if *single { f64::from(number as f32) } else { number };
                 Ok(inward(float_to_ordered(number)))
             }
             _ => match text.parse::<i64>() {
                 Ok(number) => Ok(inward(number)),
                 Err(_) => {
-                    let number: f64 = text.parse().map_err(|_| self.not_a_number(leaf, text))?;
+                    let number = self.float(leaf, text)?;
                     Ok(whole_limit(number, limit.inclusive, lower))
                 }
             },
         }
     }
 
+    fn float(&self, leaf: &Leaf, text: &str) -> Result<f64, ApiError> {
+        text.parse().ok().filter(|n: &f64| !n.is_nan()).ok_or_else(|| self.not_a_number(leaf, text))
+    }
+
     fn not_a_number(&self, leaf: &Leaf, text: &str) -> ApiError {
-        self.refuse(format!("failed to create query: For input string: \"{}\" on field [{}]", cut(text, 100), leaf.name))
+        self.refuse(format!(
+            "failed to create query: For input string: \"{}\" on field [{}]",
+            cut(text, 100),
+            leaf.name
+        ))
     }
 
     fn wrong_type(&self, leaf: &Leaf, test: &Test) -> ApiError {

@@ -44,14 +44,45 @@ fn read_at(value: &Value, depth: usize) -> Result<Query, ApiError> {
         "match_phrase" => dsl_text::match_phrase(body),
         "multi_match" => dsl_text::multi_match(body),
         "query_string" => dsl_text::query_string(body),
-        "nested" | "has_child" | "has_parent" | "parent_id" | "fuzzy" | "simple_query_string" | "match_phrase_prefix"
-        | "match_bool_prefix" | "more_like_this" | "script" | "script_score" | "function_score" | "percolate"
-        | "intervals" | "geo_bounding_box" | "geo_distance" | "geo_polygon" | "geo_shape" | "boosting" | "wrapper"
-        | "terms_set" | "rank_feature" | "distance_feature" | "pinned" | "span_term" | "span_near" | "span_or"
-        | "span_not" | "span_first" | "span_multi" | "span_containing" | "span_within" | "field_masking_span"
-        | "combined_fields" | "knn" | "neural" | "hybrid" | "common" | "type" => {
-            Err(ApiError::unsupported(format!("query [{name}]")))
-        }
+        "nested"
+        | "has_child"
+        | "has_parent"
+        | "parent_id"
+        | "fuzzy"
+        | "simple_query_string"
+        | "match_phrase_prefix"
+        | "match_bool_prefix"
+        | "more_like_this"
+        | "script"
+        | "script_score"
+        | "function_score"
+        | "percolate"
+        | "intervals"
+        | "geo_bounding_box"
+        | "geo_distance"
+        | "geo_polygon"
+        | "geo_shape"
+        | "boosting"
+        | "wrapper"
+        | "terms_set"
+        | "rank_feature"
+        | "distance_feature"
+        | "pinned"
+        | "span_term"
+        | "span_near"
+        | "span_or"
+        | "span_not"
+        | "span_first"
+        | "span_multi"
+        | "span_containing"
+        | "span_within"
+        | "field_masking_span"
+        | "combined_fields"
+        | "knn"
+        | "neural"
+        | "hybrid"
+        | "common"
+        | "type" => Err(ApiError::unsupported(format!("query [{name}]"))),
         other => Err(ApiError::parsing(format!("unknown query [{other}]"))),
     }
 }
@@ -113,7 +144,11 @@ fn read_bool(params: &Map<String, Value>, depth: usize) -> Result<Query, ApiErro
     }
     let clauses = made.must.len() + made.filter.len() + made.should.len() + made.must_not.len();
     if clauses > CLAUSES_MAX {
-        return Err(ApiError::new(400, "too_many_clauses", format!("maxClauseCount is set to {CLAUSES_MAX}")));
+        return Err(ApiError::new(
+            400,
+            "too_many_clauses",
+            format!("maxClauseCount is set to {CLAUSES_MAX}"),
+        ));
     }
     let query = Query::Bool(made);
     factor.map_or(Ok(query.clone()), |value| boost(query, value))

@@ -20,7 +20,9 @@ pub(super) fn scalar(value: &Value, what: &str) -> Result<String, ApiError> {
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
         Value::Null => Err(ApiError::illegal("value cannot be null")),
         Value::Array(_) => Err(ApiError::parsing(format!("[{what}] query does not support array of values"))),
-        Value::Object(_) => Err(ApiError::parsing(format!("[{what}] query does not support an object as value"))),
+        Value::Object(_) => {
+            Err(ApiError::parsing(format!("[{what}] query does not support an object as value")))
+        }
     }
 }
 
@@ -51,8 +53,9 @@ impl<'v> OneField<'v> {
     }
 
     fn text(&self, query: &str) -> Result<String, ApiError> {
-        let value =
-            self.value.ok_or_else(|| ApiError::parsing(format!("[{query}] query on [{}] has no value", self.name)))?;
+        let value = self
+            .value
+            .ok_or_else(|| ApiError::parsing(format!("[{query}] query on [{}] has no value", self.name)))?;
         scalar(value, query)
     }
 
@@ -89,7 +92,9 @@ pub(super) fn terms(body: &Value) -> Result<Query, ApiError> {
             (_, Value::Object(_)) => return Err(ApiError::unsupported("terms lookup")),
             (name, Value::Array(values)) if field.is_none() => field = Some((name, values)),
             (name, _) => {
-                return Err(ApiError::parsing(format!("[terms] query does not support [{name}]; it takes one field with an array")));
+                return Err(ApiError::parsing(format!(
+                    "[terms] query does not support [{name}]; it takes one field with an array"
+                )));
             }
         }
     }
@@ -192,8 +197,8 @@ fn read_range(params: &Map<String, Value>) -> Result<(Range, Option<&Value>), Ap
             }
             "time_zone" => {
                 let text = json::string(value, key)?;
-                range.zone =
-                    read_zone(text).ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
+                range.zone = read_zone(text)
+                    .ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{text}]")))?;
             }
             "relation" => return Err(ApiError::unsupported("[relation] in [range]")),
             other => return Err(ApiError::parsing(format!("[range] query does not support [{other}]"))),

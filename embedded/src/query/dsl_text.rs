@@ -46,13 +46,18 @@ impl<'v> Words<'v> {
                 self.empty_matches_all = match json::string(value, key)?.to_ascii_lowercase().as_str() {
                     "none" => false,
                     "all" => true,
-                    other => return Err(ApiError::illegal(format!("unknown [zero_terms_query] of [{other}]"))),
+                    other => {
+                        return Err(ApiError::illegal(format!("unknown [zero_terms_query] of [{other}]")));
+                    }
                 };
             }
             "lenient" => self.lenient = json::boolean(value, key)?,
             "boost" => self.factor = Some(value),
             "analyzer" => standard(value, key)?,
-            "auto_generate_synonyms_phrase_query" | "fuzzy_transpositions" | "max_expansions" | "prefix_length"
+            "auto_generate_synonyms_phrase_query"
+            | "fuzzy_transpositions"
+            | "max_expansions"
+            | "prefix_length"
             | "fuzzy_rewrite" => {}
             "fuzziness" | "cutoff_frequency" => {
                 return Err(ApiError::unsupported(format!("[{key}] in [{query}]")));
@@ -79,7 +84,9 @@ fn is_and(value: &Value, key: &str) -> Result<bool, ApiError> {
     match json::string(value, key)?.to_ascii_lowercase().as_str() {
         "and" => Ok(true),
         "or" => Ok(false),
-        other => Err(ApiError::illegal(format!("operator needs to be either [or] or [and], but not [{other}]"))),
+        other => {
+            Err(ApiError::illegal(format!("operator needs to be either [or] or [and], but not [{other}]")))
+        }
     }
 }
 
@@ -102,7 +109,9 @@ pub(super) fn match_phrase(body: &Value) -> Result<Query, ApiError> {
                     "boost" => factor = Some(value),
                     "analyzer" => standard(value, key)?,
                     "zero_terms_query" if value == "none" => {}
-                    "zero_terms_query" => return Err(ApiError::unsupported("[zero_terms_query] in [match_phrase]")),
+                    "zero_terms_query" => {
+                        return Err(ApiError::unsupported("[zero_terms_query] in [match_phrase]"));
+                    }
                     other => return Err(json::unknown_key("match_phrase", other)),
                 }
             }
@@ -116,7 +125,10 @@ pub(super) fn match_phrase(body: &Value) -> Result<Query, ApiError> {
 
 fn slop_of(value: &Value, key: &str) -> Result<u32, ApiError> {
     let slop = json::unsigned(value, key)?;
-    u32::try_from(slop).ok().filter(|s| *s <= 1000).ok_or_else(|| ApiError::illegal(format!("[{key}] must be up to 1000")))
+    u32::try_from(slop)
+        .ok()
+        .filter(|s| *s <= 1000)
+        .ok_or_else(|| ApiError::illegal(format!("[{key}] must be up to 1000")))
 }
 
 /// `field^2` is a field with a weight.
@@ -198,7 +210,8 @@ pub(super) fn query_string(body: &Value) -> Result<Query, ApiError> {
             "boost" => factor = Some(value),
             "time_zone" => {
                 let zone = json::string(value, key)?;
-                syntax.zone = read_zone(zone).ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{zone}]")))?;
+                syntax.zone = read_zone(zone)
+                    .ok_or_else(|| ApiError::illegal(format!("unknown time-zone [{zone}]")))?;
             }
             "analyzer" | "quote_analyzer" => standard(value, key)?,
             "type" => {
@@ -208,9 +221,16 @@ pub(super) fn query_string(body: &Value) -> Result<Query, ApiError> {
                 }
             }
             // These change nothing here: words have one analyzer, and fuzzy terms are refused.
-            "analyze_wildcard" | "enable_position_increments" | "max_determinized_states" | "rewrite"
-            | "auto_generate_synonyms_phrase_query" | "fuzzy_transpositions" | "fuzzy_max_expansions"
-            | "fuzzy_prefix_length" | "fuzzy_rewrite" | "tie_breaker" => {}
+            "analyze_wildcard"
+            | "enable_position_increments"
+            | "max_determinized_states"
+            | "rewrite"
+            | "auto_generate_synonyms_phrase_query"
+            | "fuzzy_transpositions"
+            | "fuzzy_max_expansions"
+            | "fuzzy_prefix_length"
+            | "fuzzy_rewrite"
+            | "tie_breaker" => {}
             "fuzziness" | "escape" | "quote_field_suffix" => {
                 return Err(ApiError::unsupported(format!("[{key}] in [query_string]")));
             }

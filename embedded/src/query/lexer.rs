@@ -14,7 +14,10 @@ pub(super) enum Token {
     Word(String),
     Quoted(String),
     Regex(String),
-    Range { lower: Option<Limit>, upper: Option<Limit> },
+    Range {
+        lower: Option<Limit>,
+        upper: Option<Limit>,
+    },
     Open,
     Close,
     Colon,

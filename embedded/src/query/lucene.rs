@@ -34,7 +34,11 @@ pub(crate) struct Syntax {
 /// Reads a text.
 pub(crate) fn parse(text: &str, syntax: &Syntax) -> Result<Query, ApiError> {
     let broken = |reason: String| {
-        ApiError::new(400, "query_shard_exception", format!("Failed to parse query [{}]: {reason}", cut(text, 200)))
+        ApiError::new(
+            400,
+            "query_shard_exception",
+            format!("Failed to parse query [{}]: {reason}", cut(text, 200)),
+        )
     };
     let tokens = Lexer::new(text).all().map_err(broken)?;
     if tokens.is_empty() {
@@ -211,7 +215,10 @@ impl<'p> Parser<'p> {
                 let slop = match self.peek(0) {
                     Some(Token::Fuzzy(slop)) => {
                         self.at = self.at.saturating_add(1);
-                        slop.parse::<f32>().ok().filter(|s| (0.0..=1000.0).contains(s)).ok_or("bad slop after ~")? as u32
+                        slop.parse::<f32>()
+                            .ok()
+                            .filter(|s| (0.0..=1000.0).contains(s))
+                            .ok_or("bad slop after ~")? as u32
                     }
                     _ => self.syntax.slop,
                 };
@@ -230,7 +237,11 @@ impl<'p> Parser<'p> {
         };
         if let Some(Token::Boost(factor)) = self.peek(0) {
             self.at = self.at.saturating_add(1);
-            let factor: f32 = factor.parse().ok().filter(|f: &f32| f.is_finite() && *f >= 0.0).ok_or("bad number after ^")?;
+            let factor: f32 = factor
+                .parse()
+                .ok()
+                .filter(|f: &f32| f.is_finite() && *f >= 0.0)
+                .ok_or("bad number after ^")?;
             return Ok(Query::Boost(Box::new(query), factor));
         }
         Ok(query)
@@ -412,8 +423,10 @@ mod tests {
 
     #[test]
     fn broken_texts_say_so() {
-        for text in ["(a", "a)", "\"a", "f:", "AND a", "a AND", "f:[1 TO", "f:[1 2]", "/a", "a~", "a^x", "()", "+",
-            "f:/[/", "a:b:c"] {
+        for text in [
+            "(a", "a)", "\"a", "f:", "AND a", "a AND", "f:[1 TO", "f:[1 2]", "/a", "a~", "a^x", "()", "+",
+            "f:/[/", "a:b:c",
+        ] {
             let error = parse(text, &Syntax::default()).unwrap_err();
             assert!(error.reason.starts_with("Failed to parse query ["), "{text}: {}", error.reason);
         }

@@ -103,9 +103,10 @@ impl Search {
             "min_score" => self.min_score = Some(json::float(value, key)? as f32),
             "explain" | "profile" if value == &Value::Bool(false) => {}
             "stored_fields" if value == "_none_" => self.source.enabled = false,
-            "highlight" | "fields" | "docvalue_fields" | "stored_fields" | "script_fields" | "post_filter" | "collapse"
-            | "rescore" | "suggest" | "slice" | "indices_boost" | "explain" | "profile" | "terminate_after" | "stats"
-            | "runtime_mappings" | "derived" | "ext" | "search_pipeline" => {
+            "highlight" | "fields" | "docvalue_fields" | "stored_fields" | "script_fields"
+            | "post_filter" | "collapse" | "rescore" | "suggest" | "slice" | "indices_boost" | "explain"
+            | "profile" | "terminate_after" | "stats" | "runtime_mappings" | "derived" | "ext"
+            | "search_pipeline" => {
                 return Err(ApiError::unsupported(format!("[{key}] in a search")));
             }
             other => return Err(ApiError::parsing(format!("Unknown key for a value in [{other}]."))),
@@ -208,7 +209,9 @@ mod tests {
 
     #[test]
     fn keys_are_read_or_named() {
-        let search = read(json!({"size": 5, "track_total_hits": 3, "sort": ["a", {"b": "desc"}], "timeout": "2s"})).unwrap();
+        let search =
+            read(json!({"size": 5, "track_total_hits": 3, "sort": ["a", {"b": "desc"}], "timeout": "2s"}))
+                .unwrap();
         assert_eq!((search.size, search.total, search.sort.len()), (5, Total::UpTo(3), 2));
         assert_eq!(search.timeout, Some(Duration::from_secs(2)));
         for (body, words) in [

@@ -34,7 +34,9 @@ impl Points {
             return Err(ApiError::new(
                 429,
                 "rejected_execution_exception",
-                format!("Trying to create too many Point In Time contexts. Must be less than or equal to: [{POINTS_MAX}]."),
+                format!(
+                    "Trying to create too many Point In Time contexts. Must be less than or equal to: [{POINTS_MAX}]."
+                ),
             ));
         }
         let id = new_id(points.len());
@@ -51,7 +53,11 @@ impl Points {
         let mut points = self.lock();
         drop_expired(&mut points);
         let open = points.get_mut(id).ok_or_else(|| {
-            ApiError::new(404, "search_context_missing_exception", format!("No search context found for id [{}]", crate::json::cut(id, 64)))
+            ApiError::new(
+                404,
+                "search_context_missing_exception",
+                format!("No search context found for id [{}]", crate::json::cut(id, 64)),
+            )
         })?;
         open.keep = keep.unwrap_or(open.keep);
         open.expires = Instant::now().checked_add(open.keep).unwrap_or(open.expires);
@@ -80,7 +86,9 @@ impl Points {
 
 fn check(keep: Duration) -> Result<(), ApiError> {
     if keep > KEEP_MAX {
-        return Err(ApiError::illegal(format!("Keep alive for request ({keep:?}) is too large. It must be less than (24h).")));
+        return Err(ApiError::illegal(format!(
+            "Keep alive for request ({keep:?}) is too large. It must be less than (24h)."
+        )));
     }
     Ok(())
 }

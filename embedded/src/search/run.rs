@@ -14,7 +14,8 @@ use super::Target;
 use super::body::Search;
 use super::sort::{SortBy, SortKey, SortValue};
 use super::top::{Top, TopOptions};
-use crate::aggregation::collect::{Collector, Context, check_held, empty};
+use crate::aggregation::bind::Context;
+use crate::aggregation::collect::{Collector, check_held, empty};
 use crate::aggregation::{Partial, render};
 use crate::error::ApiError;
 use crate::query::compile::{Binding, compile};
@@ -57,7 +58,9 @@ struct Run<'r> {
 
 /// Runs a search. Its hits are in order and cut to `from` and `size`.
 pub(crate) fn run(search: &Search, targets: &[Target], now: Timestamp) -> Result<Found, ApiError> {
-    let scoring = search.sort.is_empty() || search.track_scores || search.min_score.is_some()
+    let scoring = search.sort.is_empty()
+        || search.track_scores
+        || search.min_score.is_some()
         || search.sort.iter().any(|key| key.by == SortBy::Score);
     let mut run = Run {
         search,
@@ -110,12 +113,8 @@ fn keys(search: &Search) -> Vec<SortKey> {
 
 impl Run<'_> {
     fn target(&mut self, position: usize, target: &Target) -> Result<(), ApiError> {
-        let binding = Binding {
-            index: &target.index,
-            mapping: &target.mapping,
-            now: self.now,
-            scoring: self.scoring,
-        };
+        let binding =
+            Binding { index: &target.index, mapping: &target.mapping, now: self.now, scoring: self.scoring };
         let compiled = compile(&self.search.query, &binding)?;
         let scoring = if self.scoring {
             EnableScoring::enabled_from_searcher(&target.searcher)
@@ -220,7 +219,11 @@ impl Run<'_> {
         let ranked = top.finish()?;
         if !ranked.is_empty() {
             let address = |doc| DocAddress::new(ordinal, doc);
-            self.hits.extend(ranked.into_iter().map(|r| Hit { target, address: address(r.doc), values: r.values }));
+            self.hits.extend(ranked.into_iter().map(|r| Hit {
+                target,
+                address: address(r.doc),
+                values: r.values,
+            }));
             let keys = &self.keys;
             // The sort is stable: equal hits stay in the order of indices, segments, documents.
             self.hits.sort_by(|a, b| compare(keys, a, b));
@@ -237,11 +240,19 @@ impl Run<'_> {
 
 fn compare(keys: &[SortKey], a: &Hit, b: &Hit) -> Ordering {
     let pairs = a.values.iter().zip(&b.values);
-    keys.iter().zip(pairs).map(|(key, (a, b))| key.compare(a, b)).find(|o| *o != Ordering::Equal).unwrap_or(Ordering::Equal)
+    keys.iter()
+        .zip(pairs)
+        .map(|(key, (a, b))| key.compare(a, b))
+        .find(|o| *o != Ordering::Equal)
+        .unwrap_or(Ordering::Equal)
 }
 
 /// How many documents match.
-pub(crate) fn count(query: &crate::query::ast::Query, targets: &[Target], now: Timestamp) -> Result<u64, ApiError> {
+pub(crate) fn count(
+    query: &crate::query::ast::Query,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<u64, ApiError> {
     let search = Search { query: query.clone(), size: 0, sort: vec![place_key()], ..Search::default() };
     Ok(run(&search, targets, now)?.total)
 }

@@ -134,7 +134,9 @@ impl SortKey {
                         mode = Some(match json::string(value, param)? {
                             "min" => false,
                             "max" => true,
-                            other => return Err(ApiError::unsupported(format!("[mode] of [{other}] in [sort]"))),
+                            other => {
+                                return Err(ApiError::unsupported(format!("[mode] of [{other}] in [sort]")));
+                            }
                         });
                     }
                     "numeric_type" | "nested" | "nested_path" | "nested_filter" | "format" => {
@@ -149,7 +151,12 @@ impl SortKey {
     }
 
     /// Type of the key's field in an index; `None` when the index lacks it and may.
-    pub(crate) fn form(&self, name: &str, mapping: &Mapping, index: &str) -> Result<Option<SortForm>, ApiError> {
+    pub(crate) fn form(
+        &self,
+        name: &str,
+        mapping: &Mapping,
+        index: &str,
+    ) -> Result<Option<SortForm>, ApiError> {
         let refuse = |reason: String| {
             let mut error = ApiError::illegal(reason).on_index(index);
             error.in_search = true;
@@ -159,7 +166,10 @@ impl SortKey {
             return if self.unmapped {
                 Ok(None)
             } else {
-                Err(ApiError::query_shard(index, format!("No mapping found for [{name}] in order to sort on")))
+                Err(ApiError::query_shard(
+                    index,
+                    format!("No mapping found for [{name}] in order to sort on"),
+                ))
             };
         };
         match leaf.kind {
@@ -183,7 +193,9 @@ impl SortKey {
             (SortValue::Null, SortValue::Null) => return Ordering::Equal,
             (SortValue::Null, _) => return if nulls_first { Ordering::Less } else { Ordering::Greater },
             (_, SortValue::Null) => return if nulls_first { Ordering::Greater } else { Ordering::Less },
-            (SortValue::Number(a), SortValue::Number(b)) | (SortValue::Float(a), SortValue::Float(b)) => a.cmp(b),
+            (SortValue::Number(a), SortValue::Number(b)) | (SortValue::Float(a), SortValue::Float(b)) => {
+                a.cmp(b)
+            }
             (SortValue::Number(a), SortValue::Float(b)) => float_to_ordered(*a as f64).cmp(b),
             (SortValue::Float(a), SortValue::Number(b)) => a.cmp(&float_to_ordered(*b as f64)),
             (SortValue::Text(a), SortValue::Text(b)) | (SortValue::Ip(a), SortValue::Ip(b)) => a.cmp(b),
@@ -197,14 +209,19 @@ impl SortKey {
     /// A value of `search_after` for this key.
     pub(crate) fn read_after(&self, value: &Value, form: Option<SortForm>) -> Result<SortValue, ApiError> {
         let bad = || {
-            ApiError::illegal(format!("Failed to parse search_after value for the sort key: {}", json::preview(value)))
+            ApiError::illegal(format!(
+                "Failed to parse search_after value for the sort key: {}",
+                json::preview(value)
+            ))
         };
         let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Ok(match (&self.by, form) {
             (_, _) if value.is_null() => SortValue::Null,
             (SortBy::Score, _) => SortValue::Score(value.as_f64().ok_or_else(bad)? as f32),
             (SortBy::Place, _) => SortValue::Number(value.as_i64().ok_or_else(bad)?),
-            (SortBy::Field(_), Some(SortForm::Number)) => SortValue::Number(self.number(value).ok_or_else(bad)?),
+            (SortBy::Field(_), Some(SortForm::Number)) => {
+                SortValue::Number(self.number(value).ok_or_else(bad)?)
+            }
             (SortBy::Field(_), Some(SortForm::Float)) => {
                 SortValue::Float(float_to_ordered(text().parse().map_err(|_| bad())?))
             }

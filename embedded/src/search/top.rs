@@ -79,7 +79,14 @@ impl Top {
             }
             columns.push(column);
         }
-        Ok(Top { columns, after, limit: options.limit, heap: BinaryHeap::new(), scratch: Vec::new(), base: options.base })
+        Ok(Top {
+            columns,
+            after,
+            limit: options.limit,
+            heap: BinaryHeap::new(),
+            scratch: Vec::new(),
+            base: options.base,
+        })
     }
 
     /// Takes a document.
@@ -107,7 +114,8 @@ impl Top {
         let mut ranked = Vec::with_capacity(self.heap.len());
         for (ranks, doc) in self.heap.into_sorted_vec() {
             let place = self.base.saturating_add(u64::from(doc));
-            let values = self.columns.iter().zip(&*ranks).map(|(column, rank)| column.value(doc, place, *rank));
+            let values =
+                self.columns.iter().zip(&*ranks).map(|(column, rank)| column.value(doc, place, *rank));
             ranked.push(Ranked { doc, values: values.collect::<Result<_, _>>()? });
         }
         Ok(ranked)
@@ -150,7 +158,11 @@ impl KeyColumn {
                     let number: f64 = text.parse().map_err(|_| bad_missing(text))?;
                     (LAST, Some(ordered(float_to_ordered(number))))
                 }
-                Some(_) => return Err(ApiError::unsupported("[missing] with a value for a field of strings in [sort]")),
+                Some(_) => {
+                    return Err(ApiError::unsupported(
+                        "[missing] with a value for a field of strings in [sort]",
+                    ));
+                }
                 None => (LAST, None),
             },
         };
@@ -216,7 +228,10 @@ impl KeyColumn {
             Values::Strings(column, form) => {
                 let mut text = String::new();
                 if !column.ord_to_str(value / 2, &mut text)? {
-                    return Err(ApiError::storage(format!("string {} of document {doc} is not in its column", value / 2)));
+                    return Err(ApiError::storage(format!(
+                        "string {} of document {doc} is not in its column",
+                        value / 2
+                    )));
                 }
                 if *form == SortForm::Ip { SortValue::Ip(text) } else { SortValue::Text(text) }
             }

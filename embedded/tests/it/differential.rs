@@ -35,14 +35,25 @@ fn document() -> impl Strategy<Value = Document> {
         prop::option::of(any::<bool>()),
         prop::collection::vec(prop::sample::select(WORDS), 0..4),
     )
-        .prop_map(|(id, host, number, float, at, ip, ok, words)| Document { id, host, number, float, at, ip, ok, words })
+        .prop_map(|(id, host, number, float, at, ip, ok, words)| Document {
+            id,
+            host,
+            number,
+            float,
+            at,
+            ip,
+            ok,
+            words,
+        })
 }
 
 impl Document {
     fn to_json(&self) -> Value {
         let mut out = json!({"host": self.host, "number": self.number});
         let ip = self.ip.map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}"));
-        for (name, value) in [("float", json!(self.float)), ("at", json!(self.at)), ("ip", json!(ip)), ("ok", json!(self.ok))] {
+        for (name, value) in
+            [("float", json!(self.float)), ("at", json!(self.at)), ("ip", json!(ip)), ("ok", json!(self.ok))]
+        {
             out[name] = value;
         }
         if !self.words.is_empty() {
@@ -74,7 +85,13 @@ enum Query {
     Exists(&'static str),
     Word(Vec<&'static str>, bool),
     Phrase(&'static str, &'static str),
-    Bool { must: Vec<Query>, filter: Vec<Query>, should: Vec<Query>, must_not: Vec<Query>, minimum: Option<usize> },
+    Bool {
+        must: Vec<Query>,
+        filter: Vec<Query>,
+        should: Vec<Query>,
+        must_not: Vec<Query>,
+        minimum: Option<usize>,
+    },
 }
 
 fn ends<T: Clone + std::fmt::Debug + 'static>(
@@ -90,7 +107,8 @@ fn leaf() -> impl Strategy<Value = Query> {
         prop::sample::select(HOSTS).prop_map(Query::HostIs),
         prop::collection::vec(prop::sample::select(HOSTS), 0..3).prop_map(Query::HostIn),
         prop::sample::select(&["a", "b", "", "q"][..]).prop_map(Query::HostPrefix),
-        prop::sample::select(&[("*b*", "b"), ("?b", "?b"), ("*", ""), ("*c", "$c")][..]).prop_map(|(p, m)| Query::HostLike(p, m)),
+        prop::sample::select(&[("*b*", "b"), ("?b", "?b"), ("*", ""), ("*c", "$c")][..])
+            .prop_map(|(p, m)| Query::HostLike(p, m)),
         ends(prop::sample::select(HOSTS)).prop_map(|(l, u)| Query::HostRange(l, u)),
         (-6..16_i64).prop_map(Query::NumberIs),
         ends(-6..16_i64).prop_map(|(l, u)| Query::NumberRange(l, u)),
@@ -98,8 +116,10 @@ fn leaf() -> impl Strategy<Value = Query> {
         ends((0..40_i64).prop_map(|n| START - 600_000 + n * 300_000)).prop_map(|(l, u)| Query::AtRange(l, u)),
         (0..4_u8, prop::sample::select(&[24_u8, 30, 32][..])).prop_map(|(a, bits)| Query::IpNet(a, bits)),
         any::<bool>().prop_map(Query::Ok),
-        prop::sample::select(&["host", "number", "float", "at", "ip", "ok", "words", "none"][..]).prop_map(Query::Exists),
-        (prop::collection::vec(prop::sample::select(WORDS), 1..3), any::<bool>()).prop_map(|(w, a)| Query::Word(w, a)),
+        prop::sample::select(&["host", "number", "float", "at", "ip", "ok", "words", "none"][..])
+            .prop_map(Query::Exists),
+        (prop::collection::vec(prop::sample::select(WORDS), 1..3), any::<bool>())
+            .prop_map(|(w, a)| Query::Word(w, a)),
         (prop::sample::select(WORDS), prop::sample::select(WORDS)).prop_map(|(a, b)| Query::Phrase(a, b)),
     ]
 }
@@ -108,13 +128,28 @@ fn query() -> impl Strategy<Value = Query> {
     leaf().prop_recursive(3, 12, 4, |inner| {
         let list = |inner: BoxedStrategy<Query>| prop::collection::vec(inner, 0..3);
         let inner = inner.boxed();
-        (list(inner.clone()), list(inner.clone()), list(inner.clone()), list(inner), prop::option::of(0..3_usize)).prop_map(
-            |(must, filter, should, must_not, minimum)| Query::Bool { must, filter, should, must_not, minimum },
+        (
+            list(inner.clone()),
+            list(inner.clone()),
+            list(inner.clone()),
+            list(inner),
+            prop::option::of(0..3_usize),
         )
+            .prop_map(|(must, filter, should, must_not, minimum)| Query::Bool {
+                must,
+                filter,
+                should,
+                must_not,
+                minimum,
+            })
     })
 }
 
-fn range_json<T: Into<Value> + Clone>(field: &str, lower: &Option<(T, bool)>, upper: &Option<(T, bool)>) -> Value {
+fn range_json<T: Into<Value> + Clone>(
+    field: &str,
+    lower: &Option<(T, bool)>,
+    upper: &Option<(T, bool)>,
+) -> Value {
     let mut limits = json!({});
     if let Some((value, inclusive)) = lower {
         limits[if *inclusive { "gte" } else { "gt" }] = value.clone().into();
@@ -182,11 +217,12 @@ impl Query {
             }
             Query::AtRange(lower, upper) => d.at.is_some_and(|at| within(&at, lower, upper)),
             Query::IpNet(a, bits) => d.ip.is_some_and(|[_, _, x, y]| {
-                x == *a && match bits {
-                    24 => true,
-                    30 => y < 4,
-                    _ => y == 0,
-                }
+                x == *a
+                    && match bits {
+                        24 => true,
+                        30 => y < 4,
+                        _ => y == 0,
+                    }
             }),
             Query::Ok(ok) => d.ok == Some(*ok),
             Query::Exists(field) => match *field {

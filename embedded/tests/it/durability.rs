@@ -25,7 +25,8 @@ fn operation(number: u64) -> (String, Option<Value>) {
         n if n % 7 == 3 || n % 11 == 5 => n / 2,
         n => n,
     };
-    let source = (number % 11 != 5).then(|| json!({"n": number, "host": format!("h{}", number % 13), "text": "some words"}));
+    let source = (number % 11 != 5)
+        .then(|| json!({"n": number, "host": format!("h{}", number % 13), "text": "some words"}));
     (format!("id{target}"), source)
 }
 
@@ -42,8 +43,12 @@ fn crash_child() {
             let (id, source) = operation(number);
             let name = format!("x-{}", id.len() % 3);
             match source {
-                Some(source) => body.push_str(&format!("{{\"index\":{{\"_index\":\"{name}\",\"_id\":\"{id}\"}}}}\n{source}\n")),
-                None => body.push_str(&format!("{{\"delete\":{{\"_index\":\"{name}\",\"_id\":\"{id}\"}}}}\n")),
+                Some(source) => body.push_str(&format!(
+                    "{{\"index\":{{\"_index\":\"{name}\",\"_id\":\"{id}\"}}}}\n{source}\n"
+                )),
+                None => {
+                    body.push_str(&format!("{{\"delete\":{{\"_index\":\"{name}\",\"_id\":\"{id}\"}}}}\n"))
+                }
             }
             number += 1;
         }
@@ -96,12 +101,18 @@ fn verify(world: &World, acked: u64, seed: u64) {
         // Later operations were sent and perhaps done, but never acknowledged: both results are right.
         let later = (acked..acked + 60).filter(|n| operation(*n).0 == id).map(|n| operation(n).1.map(|_| n));
         let allowed: Vec<Option<u64>> = later.chain([expected]).collect();
-        assert!(allowed.contains(&found), "seed {seed}: {id} holds {found:?}, allowed {allowed:?} of {acked} acked");
+        assert!(
+            allowed.contains(&found),
+            "seed {seed}: {id} holds {found:?}, allowed {allowed:?} of {acked} acked"
+        );
         alive += u64::from(found.is_some());
     }
     world.ok("POST /_refresh", "");
     let count = world.ok("GET /x-*/_count", "")["count"].as_u64().unwrap();
-    assert!((alive..=alive + 60).contains(&count), "seed {seed}: {count} documents are found, {alive} are held");
+    assert!(
+        (alive..=alive + 60).contains(&count),
+        "seed {seed}: {count} documents are found, {alive} are held"
+    );
     // Every document is found once, and holds what a read gives.
     let reply = world.ok("POST /x-*/_search", r#"{"size": 10000, "sort": "_doc"}"#);
     let hits = reply["hits"]["hits"].as_array().unwrap();

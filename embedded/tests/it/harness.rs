@@ -20,7 +20,8 @@ pub(crate) struct World {
 /// Opens an index in a folder.
 pub(crate) fn open(folder: &Path) -> Arc<Index> {
     let clock = Clock::manual(Timestamp::parse_rfc3339(NOW).unwrap());
-    embedded::open(EmbeddedOptions { folder: folder.to_owned(), writer_mib: 32, refresh_ms: 50, clock }).unwrap()
+    embedded::open(EmbeddedOptions { folder: folder.to_owned(), writer_mib: 32, refresh_ms: 50, clock })
+        .unwrap()
 }
 
 impl World {
@@ -63,7 +64,8 @@ impl World {
     pub(crate) fn refused(&self, line: &str, body: &str, expected: u16) -> String {
         let (status, reply) = self.call(line, body);
         assert_eq!(status, expected, "{line}: {reply}");
-        let cause = reply.pointer("/error/root_cause/0/reason").or(reply.get("error")).unwrap_or(&Value::Null);
+        let cause =
+            reply.pointer("/error/root_cause/0/reason").or(reply.get("error")).unwrap_or(&Value::Null);
         cause.as_str().map_or_else(|| cause.to_string(), str::to_owned)
     }
 
@@ -72,7 +74,9 @@ impl World {
     pub(crate) fn put(&self, index: &str, documents: &[(&str, &str)]) {
         let lines: String = documents
             .iter()
-            .map(|(id, source)| format!("{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n{source}\n"))
+            .map(|(id, source)| {
+                format!("{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{id}\"}}}}\n{source}\n")
+            })
             .collect();
         let reply = self.ok("POST /_bulk?refresh=true", &lines);
         assert_eq!(reply["errors"], false, "{reply}");
@@ -82,7 +86,12 @@ impl World {
     #[track_caller]
     pub(crate) fn ids(&self, line: &str, body: &str) -> Vec<String> {
         let reply = self.ok(line, body);
-        reply["hits"]["hits"].as_array().unwrap().iter().map(|h| h["_id"].as_str().unwrap().to_owned()).collect()
+        reply["hits"]["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h["_id"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 

@@ -40,8 +40,9 @@ async fn the_official_client_works() {
     let client = OpenSearch::new(Transport::single_node(&format!("http://{}", server.address)).unwrap());
     let info: Value = client.info().send().await.unwrap().json().await.unwrap();
     assert_eq!(info["version"]["distribution"], "opensearch");
-    let operations: Vec<BulkOperation<Value>> =
-        (0..10).map(|n| BulkOperation::create(json!({"n": n, "host": format!("h{n}")})).id(n.to_string()).into()).collect();
+    let operations: Vec<BulkOperation<Value>> = (0..10)
+        .map(|n| BulkOperation::create(n.to_string(), json!({"n": n, "host": format!("h{n}")})).into())
+        .collect();
     let reply = client
         .bulk(BulkParts::Index("events-1"))
         .refresh(opensearch::params::Refresh::WaitFor)
@@ -79,7 +80,9 @@ async fn raw(address: &str, head: &str, body: &[u8]) -> String {
 async fn bodies_may_be_packed_and_are_bounded() {
     let server = start().await;
     let post = |extra: &str, length: usize| {
-        format!("POST /_bulk HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\n{extra}content-length: {length}\r\n\r\n")
+        format!(
+            "POST /_bulk HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\n{extra}content-length: {length}\r\n\r\n"
+        )
     };
     let lines = b"{\"index\":{\"_index\":\"a\",\"_id\":\"1\"}}\n{\"x\":1}\n";
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

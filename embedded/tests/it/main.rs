@@ -1,7 +1,7 @@
 //! Tests of the index as its users see it.
 
-mod api;
 mod aggregations;
+mod api;
 mod differential;
 mod durability;
 mod harness;

@@ -39,7 +39,10 @@ fn queries_find_what_they_say() {
         (r#"{"term": {"note": ""}}"#, &["d"]),
         (r#"{"match": {"summary": "ROOT nobody"}}"#, &["a"]),
         (r#"{"match": {"summary": {"query": "password for", "operator": "and"}}}"#, &["a", "b"]),
-        (r#"{"match": {"summary": {"query": "failed password bob", "minimum_should_match": 2}}}"#, &["a", "b"]),
+        (
+            r#"{"match": {"summary": {"query": "failed password bob", "minimum_should_match": 2}}}"#,
+            &["a", "b"],
+        ),
         (r#"{"match_phrase": {"summary": "password for"}}"#, &["a", "b"]),
         (r#"{"match_phrase": {"summary": {"query": "failed for", "slop": 1}}}"#, &["a"]),
         (r#"{"multi_match": {"query": "web1", "fields": ["summary", "host*"]}}"#, &["a"]),
@@ -55,7 +58,10 @@ fn queries_find_what_they_say() {
         (r#"{"term": {"_id": "a"}}"#, &["a"]),
         (r#"{"term": {"_index": "events-2"}}"#, &["c", "d"]),
         (r#"{"constant_score": {"filter": {"term": {"hostname": "db1"}}}}"#, &["c"]),
-        (r#"{"dis_max": {"queries": [{"term": {"hostname": "db1"}}, {"match": {"summary": "root"}}]}}"#, &["a", "c"]),
+        (
+            r#"{"dis_max": {"queries": [{"term": {"hostname": "db1"}}, {"match": {"summary": "root"}}]}}"#,
+            &["a", "c"],
+        ),
     ] {
         check(&world, query, expected);
     }
@@ -70,9 +76,15 @@ fn ranges_know_their_types() {
         (r#"{"range": {"utctimestamp": {"lt": "now/d"}}}"#, &["c"]),
         (r#"{"range": {"utctimestamp": {"lte": "2020-03-03"}}}"#, &["c"]),
         (r#"{"range": {"utctimestamp": {"gt": "2020-03-03"}}}"#, &["a", "b"]),
-        (r#"{"range": {"utctimestamp": {"gt": "2020-03-04T04:30:00.500Z", "lte": "2020-03-04T05:00"}}}"#, &["a"]),
+        (
+            r#"{"range": {"utctimestamp": {"gt": "2020-03-04T04:30:00.500Z", "lte": "2020-03-04T05:00"}}}"#,
+            &["a"],
+        ),
         (r#"{"range": {"utctimestamp": {"gte": 1583294400000, "format": "epoch_millis"}}}"#, &["a", "b"]),
-        (r#"{"range": {"utctimestamp": {"gte": "2020-03-04", "time_zone": "+05:00", "lt": "2020-03-04T05:00:00Z"}}}"#, &["b", "c"]),
+        (
+            r#"{"range": {"utctimestamp": {"gte": "2020-03-04", "time_zone": "+05:00", "lt": "2020-03-04T05:00:00Z"}}}"#,
+            &["b", "c"],
+        ),
         (r#"{"term": {"utctimestamp": "2020-03-04"}}"#, &["a", "b"]),
         (r#"{"range": {"details.sourceipaddress": {"gte": "10.0.0.0", "lt": "10.0.1.0"}}}"#, &["a"]),
         (r#"{"term": {"details.sourceipaddress": "10.0.0.0/16"}}"#, &["a", "b"]),
@@ -87,11 +99,17 @@ fn ranges_know_their_types() {
     ] {
         check(&world, query, expected);
     }
-    let refused = |query: &str| world.refused("POST /events-1/_search", &format!(r#"{{"query": {query}}}"#), 400);
-    assert!(refused(r#"{"range": {"utctimestamp": {"gte": "yesterday"}}}"#).contains("failed to parse date field [yesterday]"));
+    let refused =
+        |query: &str| world.refused("POST /events-1/_search", &format!(r#"{{"query": {query}}}"#), 400);
+    assert!(
+        refused(r#"{"range": {"utctimestamp": {"gte": "yesterday"}}}"#)
+            .contains("failed to parse date field [yesterday]")
+    );
     assert!(refused(r#"{"term": {"details.sourceipaddress": "abc"}}"#).contains("not an IP string literal"));
     assert!(refused(r#"{"prefix": {"utctimestamp": "2020"}}"#).contains("Can only use prefix queries"));
-    assert!(refused(r#"{"term": {"details.success": "maybe"}}"#).contains("Can't parse boolean value [maybe]"));
+    assert!(
+        refused(r#"{"term": {"details.success": "maybe"}}"#).contains("Can't parse boolean value [maybe]")
+    );
 }
 
 #[test]
@@ -102,7 +120,10 @@ fn clauses_combine_as_in_opensearch() {
     let bob = r#"{"match": {"summary": "bob"}}"#;
     for (query, expected) in [
         (format!(r#"{{"bool": {{"must": [{web}], "should": [{root}]}}}}"#), &["a", "b"] as &[&str]),
-        (format!(r#"{{"bool": {{"filter": [{web}], "should": [{root}], "minimum_should_match": 1}}}}"#), &["a"]),
+        (
+            format!(r#"{{"bool": {{"filter": [{web}], "should": [{root}], "minimum_should_match": 1}}}}"#),
+            &["a"],
+        ),
         (format!(r#"{{"bool": {{"should": [{root}, {bob}]}}}}"#), &["a", "b"]),
         (format!(r#"{{"bool": {{"should": [{root}, {bob}], "minimum_should_match": 2}}}}"#), &[]),
         (format!(r#"{{"bool": {{"should": [{root}, {web}], "minimum_should_match": "100%"}}}}"#), &["a"]),
@@ -144,7 +165,10 @@ fn lucene_syntax_searches() {
         ("details.port:(22 OR 2222)", &["a", "b"]),
     ] {
         check(&world, &json!({"query_string": {"query": text}}).to_string(), expected);
-        let line = format!("GET /events-*/_search?q={}", text.replace('%', "%25").replace('+', "%2B").replace('&', "%26").replace('#', "%23"));
+        let line = format!(
+            "GET /events-*/_search?q={}",
+            text.replace('%', "%25").replace('+', "%2B").replace('&', "%26").replace('#', "%23")
+        );
         let mut found = world.ids(&line, "");
         found.sort();
         assert_eq!(found, expected, "{line}");
@@ -162,7 +186,8 @@ fn hits_come_in_order_and_in_pages() {
         let documents: Vec<(String, String)> = (0..40)
             .map(|n| {
                 let number = (n * 7 + index * 13) % 50;
-                let host = if n % 10 == 0 { String::new() } else { format!(r#""hostname": "h{:02}","#, number % 9) };
+                let host =
+                    if n % 10 == 0 { String::new() } else { format!(r#""hostname": "h{:02}","#, number % 9) };
                 let time = format!("2020-03-04T05:{:02}:00Z", number);
                 (format!("{index}-{n:02}"), format!(r#"{{{host} "utctimestamp": "{time}", "n": {number}}}"#))
             })
@@ -183,7 +208,12 @@ fn hits_come_in_order_and_in_pages() {
         // The same by `from`.
         let mut pages = Vec::new();
         for from in (0..120).step_by(7) {
-            pages.extend(world.ids("POST /events-*/_search", &json!({"size": 7, "from": from, "sort": sort}).to_string()));
+            pages.extend(
+                world.ids(
+                    "POST /events-*/_search",
+                    &json!({"size": 7, "from": from, "sort": sort}).to_string(),
+                ),
+            );
         }
         assert_eq!(pages, whole, "{sort}");
         // The same by `search_after` in a point in time.
@@ -209,25 +239,51 @@ fn hits_come_in_order_and_in_pages() {
     }
     world.refused("POST /events-0/_search", r#"{"sort": "gone"}"#, 400);
     world.ok("POST /events-0/_search", r#"{"sort": {"gone": {"unmapped_type": "long"}}}"#);
-    assert!(world.refused("POST /events-0/_search", r#"{"from": 9999, "size": 2}"#, 400).contains("Result window"));
+    assert!(
+        world
+            .refused("POST /events-0/_search", r#"{"from": 9999, "size": 2}"#, 400)
+            .contains("Result window")
+    );
 }
 
 #[test]
 fn scores_order_and_totals_are_said() {
     let world = World::new();
-    world.put("x", &[("1", r#"{"t": "red red red"}"#), ("2", r#"{"t": "red green blue yellow"}"#), ("3", r#"{"t": "green"}"#)]);
+    world.put(
+        "x",
+        &[
+            ("1", r#"{"t": "red red red"}"#),
+            ("2", r#"{"t": "red green blue yellow"}"#),
+            ("3", r#"{"t": "green"}"#),
+        ],
+    );
     let reply = world.ok("POST /x/_search", r#"{"query": {"match": {"t": "red"}}}"#);
     assert_eq!(reply["hits"]["hits"][0]["_id"], "1");
-    assert!(reply["hits"]["hits"][0]["_score"].as_f64().unwrap() > reply["hits"]["hits"][1]["_score"].as_f64().unwrap());
+    assert!(
+        reply["hits"]["hits"][0]["_score"].as_f64().unwrap()
+            > reply["hits"]["hits"][1]["_score"].as_f64().unwrap()
+    );
     assert_eq!(reply["hits"]["max_score"], reply["hits"]["hits"][0]["_score"]);
-    let reply = world.ok("POST /x/_search", r#"{"query": {"bool": {"filter": {"match": {"t": "red"}}}}, "track_total_hits": 1}"#);
+    let reply = world.ok(
+        "POST /x/_search",
+        r#"{"query": {"bool": {"filter": {"match": {"t": "red"}}}}, "track_total_hits": 1}"#,
+    );
     assert_eq!(reply["hits"]["total"], json!({"value": 1, "relation": "gte"}));
     assert_eq!(reply["hits"]["hits"][0]["_score"], 0.0);
     let reply = world.ok("POST /x/_search?rest_total_hits_as_int=true&size=0", "");
     assert_eq!(reply["hits"]["total"], 3);
-    let reply = world.ok("POST /x/_search", r#"{"track_total_hits": false, "sort": "t.keyword", "size": 1, "_source": false, "version": true}"#);
-    assert_eq!(reply["hits"], json!({"max_score": null, "hits": [{"_index": "x", "_id": "3", "_version": 1, "_score": null, "sort": ["green"]}]}));
+    let reply = world.ok(
+        "POST /x/_search",
+        r#"{"track_total_hits": false, "sort": "t.keyword", "size": 1, "_source": false, "version": true}"#,
+    );
+    assert_eq!(
+        reply["hits"],
+        json!({"max_score": null, "hits": [{"_index": "x", "_id": "3", "_version": 1, "_score": null, "sort": ["green"]}]})
+    );
     let lines = "{\"index\": \"x\"}\n{\"size\": 0}\n{\"index\": \"gone\"}\n{}\n";
     let reply = world.ok("POST /_msearch", lines);
-    assert_eq!((&reply["responses"][0]["status"], &reply["responses"][1]["status"]), (&json!(200), &json!(404)));
+    assert_eq!(
+        (&reply["responses"][0]["status"], &reply["responses"][1]["status"]),
+        (&json!(200), &json!(404))
+    );
 }

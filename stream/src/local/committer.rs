@@ -123,7 +123,9 @@ fn write(core: &Core, calls: Vec<Request>, bytes: usize, time: Timestamp) {
     let mut waiting = Vec::with_capacity(calls.len());
     for call in calls {
         // Offsets alone are a few bytes, and let the stages behind a full disk finish.
-        if let (Err(why), false) = (&room, call.blocks.is_empty()) {
+        if let Err(why) = &room
+            && !(call.blocks.is_empty() && core.space.has_reserve())
+        {
             answer(call.reply, Err(LogError::NoSpace(why.clone())));
             continue;
         }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// the log has stopped taking records. Were that to fail, the log would have to be opened anew.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
+/// Below this nothing at all is written, not even to make room: the engine must not meet a full disk.
+const RESERVE_BYTES: u64 = 16 << 20;
+
 /// How free space is found out: bytes, by folder.
 pub(super) type Probe = fn(&Path) -> std::io::Result<u64>;
 
@@ -23,6 +26,11 @@ impl Space {
     /// `free_min`: bytes below which nothing is taken.
     pub(super) fn new(folder: &Path, free_min: u64, probe: Probe) -> Space {
         Space { folder: folder.to_owned(), free_min: free_min.max(FREE_BYTES_MIN), probe }
+    }
+
+    /// Whether small writes are safe, such as offsets, or the marks of retention.
+    pub(super) fn has_reserve(&self) -> bool {
+        (self.probe)(&self.folder).is_ok_and(|free| free >= RESERVE_BYTES)
     }
 
     /// `Err` with what is wrong, for people, when so many bytes should not be written now.

@@ -33,6 +33,9 @@ pub(super) fn run(core: &Core, stopped: &Receiver<()>) {
 /// One pass over all partitions.
 pub(super) fn pass(core: &Core) -> Result<(), LogError> {
     core.check()?;
+    if !core.space.has_reserve() {
+        return Err(LogError::NoSpace(format!("{} has no room for upkeep either", core.folder.display())));
+    }
     let store = core.store()?;
     let broken = |error: fjall::Error| LogError::Broken(format!("upkeep failed: {error}"));
     let mut is_any_gone = false;

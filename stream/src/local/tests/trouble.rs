@@ -51,7 +51,13 @@ async fn a_full_disk_takes_nothing_until_there_is_room() {
     assert_eq!(log.committed("g", Topic::Raw, 0).await.unwrap(), 0);
     // Offsets alone pass, so that sinks can finish.
     consumer.commit(Transaction { outputs: vec![], offsets: vec![(0, 1)] }).await.unwrap();
+    // With nothing left at all, nothing at all is written.
+    FREE.store(1 << 20, Ordering::SeqCst);
+    let refused = consumer.commit(Transaction { outputs: vec![], offsets: vec![(0, 1)] }).await;
+    assert!(matches!(refused, Err(LogError::NoSpace(_))), "{refused:?}");
+    assert!(matches!(log.upkeep().await, Err(LogError::NoSpace(_))));
     FREE.store(u64::MAX, Ordering::SeqCst);
+    log.upkeep().await.unwrap();
     assert_eq!(log.produce(vec![record(Topic::Raw, 0, "", "after")]).await.unwrap()[0].offset, 1);
 }
 
