@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &[
     ("fields/windows.yaml", include_str!("../../rules/fields/windows.yaml")),
     ("fields/zeek.yaml", include_str!("../../rules/fields/zeek.yaml")),
     ("linux/ssh_bruteforce.yaml", include_str!("../../rules/linux/ssh_bruteforce.yaml")),
+    ("linux/ssh_user_guessing.yaml", include_str!("../../rules/linux/ssh_user_guessing.yaml")),
     ("linux/su_failures.yaml", include_str!("../../rules/linux/su_failures.yaml")),
     ("linux/sudo_refused.yaml", include_str!("../../rules/linux/sudo_refused.yaml")),
     ("logsources.yaml", include_str!("../../rules/logsources.yaml")),

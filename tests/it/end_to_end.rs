@@ -55,18 +55,17 @@ async fn send(server: &Server, arguments: &[&str]) -> anyhow::Result<Value> {
     serde_json::from_str(&out).with_context(|| format!("{out}{error}"))
 }
 
-/// The rule's own definition, counted by hand: ten or more failed attempts of one address within two minutes.
-/// Live, old stamps fall back to the time of receipt; here the log's own times count.
-fn addresses_by_hand(log: &str) -> BTreeSet<String> {
+/// The rules' own definition, counted by hand: ten or more lines of sshd that begin so, of one address within two
+/// minutes. Live, old stamps fall back to the time of receipt; here the log's own times count.
+fn addresses_by_hand(log: &str, beginning: &str) -> BTreeSet<String> {
     let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for line in log.lines().filter(|line| line.contains("sshd[")) {
         let text = line.split_once("]: ").map_or("", |(_, text)| text);
-        let failed = text.starts_with("Failed ") || text.starts_with("Invalid user ");
         let Some(address) = text.split(" from ").last().and_then(|rest| rest.split_whitespace().next())
         else {
             continue;
         };
-        if failed && address.parse::<std::net::Ipv4Addr>().is_ok() {
+        if text.starts_with(beginning) && address.parse::<std::net::Ipv4Addr>().is_ok() {
             times.entry(address.to_owned()).or_default().push(seconds(line));
         }
     }
@@ -126,24 +125,27 @@ async fn a_real_auth_log_is_searchable_and_its_attackers_are_alerted_on() -> any
     std::fs::write(&normal_file, normal)?;
     let (code, alerts, error) = server::command(&["rules", "run"], Some(&normal_file)).await?;
     ensure!(code == 0, "{error}");
-    let offline = brute_force_addresses(alerts.lines().filter_map(|line| serde_json::from_str(line).ok()));
-    ensure!(offline == addresses_by_hand(&text), "{offline:?} against {:?}", addresses_by_hand(&text));
-    ensure!(!offline.is_empty(), "the log holds a brute force");
-
-    eventually("live alerts", || async {
-        let live = server.documents("alerts*").await?;
-        let live = brute_force_addresses(live.into_iter().filter_map(|hit| hit.get("_source").cloned()));
-        ensure!(offline.is_subset(&live), "{live:?}");
-        Ok(())
-    })
-    .await?;
+    let alerts: Vec<Value> = alerts.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (rule, beginning) in [("ssh_bruteforce", "Failed "), ("ssh_user_guessing", "Invalid user ")] {
+        let offline = alerted_addresses(&alerts, rule);
+        let by_hand = addresses_by_hand(&text, beginning);
+        ensure!(offline == by_hand && !by_hand.is_empty(), "{rule}: {offline:?} against {by_hand:?}");
+        eventually("live alerts", || async {
+            let live = server.documents("alerts*", "utctimestamp").await?;
+            let live: Vec<Value> = live.into_iter().filter_map(|hit| hit.get("_source").cloned()).collect();
+            let live = alerted_addresses(&live, rule);
+            ensure!(offline.is_subset(&live), "{rule}: {offline:?} are not all among {live:?}");
+            Ok(())
+        })
+        .await?;
+    }
     let (code, _) = server.terminate().await?;
     ensure!(code == 0, "exit code {code} after SIGTERM");
     Ok(())
 }
 
-fn brute_force_addresses(alerts: impl Iterator<Item = Value>) -> BTreeSet<String> {
-    let of_rule = alerts.filter(|alert| alert["classname"] == "ssh_bruteforce");
+fn alerted_addresses(alerts: &[Value], rule: &str) -> BTreeSet<String> {
+    let of_rule = alerts.iter().filter(|alert| alert["classname"] == rule);
     of_rule
         .filter_map(|alert| alert["group"]["details.sourceipaddress"].as_str().map(str::to_owned))
         .collect()

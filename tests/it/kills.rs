@@ -109,7 +109,7 @@ fn episodes(events: &[Value]) -> Vec<(String, String, String, u64)> {
 
 async fn alerts(server: &Server) -> anyhow::Result<Vec<(String, String, String, u64)>> {
     let mut found = Vec::new();
-    for hit in server.documents("alerts*").await? {
+    for hit in server.documents("alerts*", "utctimestamp").await? {
         let alert = &hit["_source"];
         if alert["classname"] == "ssh_bruteforce" && alert["merged_into"].is_null() {
             let text =
@@ -130,7 +130,7 @@ async fn alerts(server: &Server) -> anyhow::Result<Vec<(String, String, String, 
 async fn each_once(server: &Server, acked: &[u64]) -> anyhow::Result<Vec<Value>> {
     let (dead, letters) = server.dead().await?;
     ensure!(dead == 0, "{dead} dead letters, such as {:?}", letters.first());
-    let events = server.documents("events*").await?;
+    let events = server.documents("events*", "details.ledger").await?;
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for event in &events {
         *seen.entry(event["_source"]["details"]["ledger"].as_str().unwrap_or("?").to_owned()).or_default() +=

@@ -151,13 +151,15 @@ impl Server {
         serde_json::from_slice(&body).with_context(|| format!("{url}: {}", String::from_utf8_lossy(&body)))
     }
 
-    /// Every document of an index or alias, page by page.
-    pub async fn documents(&self, index: &str) -> anyhow::Result<Vec<Value>> {
+    /// Every document of an index or alias, page by page, in order of a field whose values are (nearly) distinct:
+    /// no page may end within equal values.
+    pub async fn documents(&self, index: &str, order: &str) -> anyhow::Result<Vec<Value>> {
+        const PAGE: usize = 10_000;
         let mut all = Vec::new();
         let mut after: Option<Value> = None;
         loop {
             let mut body =
-                serde_json::json!({"size": 1000, "query": {"match_all": {}}, "sort": [{"_id": "asc"}]});
+                serde_json::json!({"size": PAGE, "query": {"match_all": {}}, "sort": [{order: "asc"}]});
             if let (Some(after), Some(object)) = (after.take(), body.as_object_mut()) {
                 object.insert("search_after".to_owned(), after);
             }
@@ -166,7 +168,7 @@ impl Server {
             let hits = found.pointer("/hits/hits").and_then(Value::as_array).cloned();
             let hits = hits.with_context(|| format!("no hits in {found}"))?;
             after = hits.last().and_then(|hit| hit.get("sort").cloned());
-            let done = hits.len() < 1000;
+            let done = hits.len() < PAGE;
             all.extend(hits);
             if done {
                 return Ok(all);

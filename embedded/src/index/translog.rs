@@ -186,6 +186,8 @@ impl Translog {
         // What a failed write or sync left behind is cut off, so that the operations can go to a new file.
         let cut = match (&written, whole) {
             (Ok(()), _) => Ok(()),
+            // Nothing was made.
+            (Err(_), 0) if file.is_none() => Ok(()),
             (Err(_), 0) => remove_if_there(&file_path(&self.folder, number)),
             (Err(_), whole) => cut_file(&file_path(&self.folder, number), whole),
         };

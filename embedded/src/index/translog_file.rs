@@ -47,11 +47,15 @@ pub(super) fn file_numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Makes a file, durably.
+/// Makes a file, durably; on an error there is none.
 pub(super) fn new_file(folder: &Path, number: u64) -> std::io::Result<File> {
-    let mut file = OpenOptions::new().create_new(true).append(true).open(file_path(folder, number))?;
-    file.write_all(MAGIC)?;
-    File::open(folder)?.sync_all()?;
+    let path = file_path(folder, number);
+    let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+    let begun = file.write_all(MAGIC).and_then(|()| File::open(folder)?.sync_all());
+    if let Err(error) = begun {
+        remove_if_there(&path)?;
+        return Err(error);
+    }
     Ok(file)
 }
 

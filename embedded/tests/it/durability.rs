@@ -176,7 +176,8 @@ fn a_disk_that_takes_nothing_refuses_and_recovers() {
         std::fs::remove_dir(path).unwrap();
     }
     // The document is known by now; the answer about it waits for the disk, which takes it.
-    assert_eq!(world.call("PUT /x/_create/1", "{}").0, 409);
+    let (status, reply) = world.call("PUT /x/_create/1", "{}");
+    assert_eq!(status, 409, "{reply}");
     assert_eq!(world.call("PUT /x/_create/2", "{}").0, 201);
     let world = world.reopen();
     assert_eq!(world.call("GET /x/_doc/1", "").0, 200);
