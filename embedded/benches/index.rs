@@ -53,7 +53,7 @@ fn document(n: usize) -> String {
         "severity": "INFO", "source": "authpriv", "tags": ["syslog", "ssh"],
         "summary": format!("Failed password for invalid user u{} from 10.{}.{}.{} port {} ssh2", n % 997, n % 7, n / 256 % 256, n % 256, 1024 + n % 60_000),
         "details": {"sourceipaddress": format!("10.{}.{}.{}", n % 7, n / 256 % 256, n % 256), "sourceport": (1024 + n % 60_000).to_string(),
-            "username": format!("u{}", n % 997), "success": n % 10 == 0},
+            "username": format!("u{}", n % 997), "success": n.is_multiple_of(10)},
         "mozdef": {"plugins": ["parse_sshd", "ipFixup"]},
     });
     let missing = 659_usize.saturating_sub(event.to_string().len() + 9);

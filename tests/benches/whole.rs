@@ -4,6 +4,15 @@
 //! Prints figures; judges nothing. Budgets: ready ≤ 3 s, idle ≤ 200 MB,
 //! p99 ≤ 1 s on two cores.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test program: what is not as expected ends it"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -167,6 +167,17 @@ pub(crate) fn empty(aggregations: &[Aggregation]) -> Vec<Partial> {
         .collect()
 }
 
+/// Values become the steps that they lie in, each once.
+fn to_steps(values: &mut Vec<u64>, stepper: &mut Stepper, form: Form) {
+    for value in values.iter_mut() {
+        *value = stepper.step(value.cast_signed(), form).cast_unsigned();
+    }
+    if values.len() > 1 {
+        values.sort_unstable();
+        values.dedup();
+    }
+}
+
 impl Node {
     /// `buffers`: one for this level and one for each below.
     fn collect(&mut self, doc: u32, owner: u32, buffers: &mut [Vec<u64>]) {
@@ -183,14 +194,7 @@ impl Node {
             Work::Steps { source, form, stepper, missing, buckets } => {
                 source.read(doc, values);
                 or_missing(values, *missing);
-                let form = form.unwrap_or(Form::Float);
-                for value in values.iter_mut() {
-                    *value = stepper.step(value.cast_signed(), form).cast_unsigned();
-                }
-                if values.len() > 1 {
-                    values.sort_unstable();
-                    values.dedup();
-                }
+                to_steps(values, stepper, form.unwrap_or(Form::Float));
                 into_buckets(buckets, children, doc, owner, values, below);
             }
             Work::Ranges { source, ranges, missing, buckets, scratch } => {

@@ -120,16 +120,16 @@ impl Builder<'_> {
     fn member(&mut self, node: Option<&Node>, dynamic: Dynamic, value: Value<'_>) -> Result<(), ApiError> {
         match node {
             Some(Node::Leaf(leaf)) => self.leaf(leaf, value),
-            Some(Node::Object(object)) => self.into_object(object, dynamic, value),
+            Some(Node::Object(object)) => self.object_value(object, dynamic, value),
             None => self.unmapped(dynamic, value),
         }
     }
 
-    fn into_object(&mut self, object: &Object, dynamic: Dynamic, value: Value<'_>) -> Result<(), ApiError> {
+    fn object_value(&mut self, object: &Object, dynamic: Dynamic, value: Value<'_>) -> Result<(), ApiError> {
         match value {
             _ if object.is_disabled() => Ok(()),
             Value::Object(members) => self.object(Some(object), dynamic, members),
-            Value::Array(items) => items.iter().try_for_each(|item| self.into_object(object, dynamic, item)),
+            Value::Array(items) => items.iter().try_for_each(|item| self.object_value(object, dynamic, item)),
             Value::Null => Ok(()),
             _ => Err(self.refused(format!(
                 "object mapping for [{0}] tried to parse field [{0}] as object, but found a concrete value",
@@ -205,11 +205,7 @@ impl Builder<'_> {
         let illegal = |reason: String| ("illegal_argument_exception", reason);
         match &leaf.kind {
             Kind::Keyword => {
-                let too_long = text.len() > KEYWORD_BYTES_MAX
-                    || leaf
-                        .ignore_above
-                        .is_some_and(|max| text.len() > max && text.encode_utf16().count() > max);
-                if too_long {
+                if is_too_long(leaf, text) {
                     self.content.ignore(&leaf.key);
                 } else {
                     self.content.keyword(&leaf.key, text);
@@ -357,6 +353,12 @@ fn is_geo_point(value: Value<'_>) -> bool {
 
 fn text_is_number(value: Value<'_>) -> bool {
     value.as_str().is_some_and(|text| text.parse::<f64>().is_ok())
+}
+
+/// A keyword that is kept, but not found.
+fn is_too_long(leaf: &Leaf, text: &str) -> bool {
+    let above = |max: usize| text.len() > max && text.encode_utf16().count() > max;
+    text.len() > KEYWORD_BYTES_MAX || leaf.ignore_above.is_some_and(above)
 }
 
 #[cfg(test)]
