@@ -252,7 +252,7 @@ mod tests {
     use std::path::Path;
 
     fn operation(index: u64, seq_no: u64) -> Operation<'static> {
-        let source = (seq_no % 3 != 0).then_some(b"{\"a\":1}".as_slice());
+        let source = (!seq_no.is_multiple_of(3)).then_some(b"{\"a\":1}".as_slice());
         Operation { index, seq_no, version: seq_no + 1, id: "id-\u{e4}", source }
     }
 

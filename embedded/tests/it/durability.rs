@@ -53,7 +53,7 @@ fn crash_child() {
             number += 1;
         }
         // Now and then a commit, so that kills meet these too.
-        let line = if first % 9 == 0 { "POST /_bulk?refresh=true" } else { "POST /_bulk" };
+        let line = if first.is_multiple_of(9) { "POST /_bulk?refresh=true" } else { "POST /_bulk" };
         let (status, _) = call(&index, line, &body);
         assert_eq!(status, 200);
         writeln!(out, "acked {number}").unwrap();

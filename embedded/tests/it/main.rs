@@ -1,5 +1,15 @@
 //! Tests of the index as its users see it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::type_complexity,
+    reason = "a test program: what is not as expected ends it"
+)]
+
 mod aggregations;
 mod api;
 mod differential;
