@@ -14,7 +14,7 @@ SHELL := /bin/bash
 CASES ?= ../shared/cases
 export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
-BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink correlate:window tests:whole
+BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink embedded:index correlate:window correlate:rules tests:whole
 
 .PHONY: help run demo test cases bench faults lint rust deny
 
@@ -47,9 +47,11 @@ bench: rust
 	cargo build --release --locked -q -p mozdef
 	@set -e; for pair in $(BENCHES); do cargo bench --locked -q -p $${pair%%:*} --bench $${pair##*:}; done
 
+# Ten million mutated inputs, fifty kills of the whole, twenty thousand random histories of windows and of the correlator.
 faults: rust
 	cargo build $(CI_PROFILE) --locked --workspace --bins
-	MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=$${MOZDEF_FUZZ_CASES:-2000000} cargo test $(CI_PROFILE) --locked --workspace -- --nocapture
+	MOZDEF_FUZZ_CASES=10000000 cargo test $(CI_PROFILE) --locked --workspace --lib -- differential --nocapture
+	MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
 
 lint: deny
 	cargo fmt --all --check

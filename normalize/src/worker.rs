@@ -24,7 +24,7 @@ use crate::start::{Settings, StartError};
 
 /// How the stage is run.
 pub fn options() -> WorkerOptions {
-    WorkerOptions { group: "normalizer", stage: Stage::Normalizer, input: Topic::Raw, changelog: None }
+    WorkerOptions { group: "mozdef-normalizer", stage: Stage::Normalizer, input: Topic::Raw, changelog: None }
 }
 
 /// The stage's worker.

@@ -12,7 +12,7 @@ use model::topic::Topic;
 use serde_json::{Value, json};
 use stream::log::FetchLimits;
 
-use super::{Admin, Failure, answer};
+use super::{Admin, Failure, answer, size};
 
 const FETCH: FetchLimits = FetchLimits { records_max: 200, bytes_max: 8 << 20 };
 /// How often the topic is looked at while somebody waits.
@@ -25,10 +25,7 @@ pub(crate) async fn list(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
-    let size = match parameters.get("size") {
-        None => 20,
-        Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
-    };
+    let size = size(&parameters)?;
     let alerts = admin.search.alerts(size).await.map_err(Failure::unavailable)?;
     let documents: Vec<Value> =
         alerts.hits.into_iter().map(|hit| with_id(hit.source, hit.id.as_bytes())).collect();

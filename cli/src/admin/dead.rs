@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use stream::log::{FetchLimits, SharedLog};
 use stream::record::Record;
 
-use super::{Admin, Failure, answer};
+use super::{Admin, Failure, answer, size};
 
 const FETCH: FetchLimits = FetchLimits { records_max: 500, bytes_max: 8 << 20 };
 /// Most letters that one answer lists.
@@ -26,11 +26,7 @@ pub(crate) async fn list(
     State(admin): State<Arc<Admin>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
-    let size = match parameters.get("size") {
-        None => 20,
-        Some(text) => text.parse::<u64>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
-    };
-    let size = size.min(SIZE_MAX);
+    let size = u64::from(size(&parameters)?).min(SIZE_MAX);
     let mut total = 0;
     let mut rows = Vec::new();
     for partition in 0..admin.log.partitions(Topic::Dead) {

@@ -7,6 +7,7 @@ mod alerts;
 mod dead;
 mod search;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,12 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         answer(self.0, &json!({"error": self.1}))
     }
+}
+
+/// The parameter `size`; 20 where it is not given.
+fn size(parameters: &HashMap<String, String>) -> Result<u32, Failure> {
+    let Some(text) = parameters.get("size") else { return Ok(20) };
+    text.parse().map_err(|_| Failure::bad(format!("size: {text} is no number from 0 to {}", u32::MAX)))
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

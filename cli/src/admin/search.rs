@@ -9,7 +9,7 @@ use axum::response::Response;
 use model::time::Timestamp;
 use serde_json::json;
 
-use super::{Admin, Failure, answer};
+use super::{Admin, Failure, answer, size};
 
 /// Finds events, newest first.
 pub(crate) async fn search(
@@ -20,10 +20,7 @@ pub(crate) async fn search(
     let query = parameters.get("query").map_or("*", String::as_str);
     let from = parameters.get("from").map(|text| instant(text, now, "from")).transpose()?;
     let to = parameters.get("to").map(|text| instant(text, now, "to")).transpose()?;
-    let size = match parameters.get("size") {
-        None => 20,
-        Some(text) => text.parse::<u32>().map_err(|_| Failure::bad(format!("size: {text} is no number")))?,
-    };
+    let size = size(&parameters)?;
     let found =
         admin.search.events(query, from, to, size).await.map_err(|error| Failure::bad(error.to_string()))?;
     Ok(answer(StatusCode::OK, &json!({"total": found.total, "hits": found.hits})))
