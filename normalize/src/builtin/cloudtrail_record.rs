@@ -1,8 +1,8 @@
 //! CloudTrail records as AWS writes them, posted by any shipper, become what MozDef's
 //! own CloudTrail worker made of them; the plugins registered to `cloudtrail` then follow.
 //!
-//! In: `details` with `eventversion`, `eventsource`, `eventname` and `awsregion`, also as
-//! AWS spells them, and EventBridge's envelope around it. Out:
+//! In: `details` with `eventsource`, `eventname`, `awsregion`, and `eventversion` or the
+//! name of an AWS service, also as AWS spells them, and EventBridge's envelope around it. Out:
 //! `source`, `type`, `category`, `hostname`, `severity`, `summary`, `details.eventverb`,
 //! `details.eventreadonly`. Never: anything for events that MozDef's worker has mapped.
 
@@ -14,7 +14,7 @@ use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table; before `lower_keys`, which lowers the keys inside.
 pub(super) const CLOUDTRAIL_RECORD: Builtin =
-    Builtin { name: "cloudtrail_record", registration: &["eventversion"], priority: 3, run };
+    Builtin { name: "cloudtrail_record", registration: &["awsregion"], priority: 3, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
     if event.member_str("source") == Some("cloudtrail") {
@@ -76,13 +76,13 @@ impl<'e> Found<'e> {
                 "eventsource" => service = value.as_str(),
                 "eventname" => name = value.as_str(),
                 "sourceipaddress" => address = value.as_str(),
-                "eventVersion" => nested = is_record(details),
+                "awsRegion" => nested = is_record(details),
                 "detail" => bridged = value.as_object().is_some_and(is_record),
                 _ => {}
             }
         }
         let record = match (version, region, service, name) {
-            (Some(_), Some(_), Some(service), Some(name)) => {
+            (version, Some(_), Some(service), Some(name)) if version.is_some() || is_service(service) => {
                 Some(Record { service, name, address: address.unwrap_or("unknown") })
             }
             _ => None,
@@ -93,8 +93,14 @@ impl<'e> Found<'e> {
 
 /// Whether the object has what every record has, as AWS spells it.
 fn is_record(object: Object<'_>) -> bool {
-    let has_text = |key| object.get(key).is_some_and(|value| value.as_str().is_some());
-    ["eventVersion", "eventSource", "eventName", "awsRegion"].into_iter().all(has_text)
+    let text = |key| object.get(key).and_then(Value::as_str);
+    let known = text("eventVersion").is_some() || text("eventSource").is_some_and(is_service);
+    known && ["eventSource", "eventName", "awsRegion"].into_iter().all(|key| text(key).is_some())
+}
+
+/// Shippers that cut records down leave the version out, but not this.
+fn is_service(source: &str) -> bool {
+    source.ends_with(".amazonaws.com")
 }
 
 /// EventBridge has the record under `detail`: its members join those of the envelope, and win.
