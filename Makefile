@@ -2,7 +2,7 @@
 #
 #   make run     build, start everything on a fresh folder, play sample attacks, stay up until Ctrl-C
 #   make demo    the same, checks the numbers and ends
-#   make test    every test (about ten minutes on two cores)
+#   make test    every test (about five minutes on two cores)
 #   make cases   the recorded cases of the original  [CASES=DIR]
 #   make bench   the benchmarks, in events per CPU second
 #   make faults  the long form of the fault tests (kill -9, fuzzing)
