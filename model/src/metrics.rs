@@ -106,7 +106,7 @@ table! {
     HTTP_BYTES = "mozdef_http_body_bytes_total", "Bytes of request bodies the gateway has read, after decompression.", [];
     COMMITS = "mozdef_commits_total", "Atomic commits, by consumer group.", ["group"];
     COMMIT_SECONDS = "mozdef_commit_seconds", "Seconds that one durable commit of the local log took.", [];
-    LAG = "mozdef_lag_records", "Records between a consumer group and the end of its topic.", ["group", "topic", "partition"];
+    LAG = "mozdef_lag_records", "Records between a consumer group and the last stable offset of its topic.", ["group", "topic", "partition"];
     STALLED = "mozdef_stalls_total", "Times a partition stood still while it had lag, by consumer group.", ["group"];
     LOG_BYTES = "mozdef_log_bytes", "Bytes of a topic in the local log.", ["topic"];
     LOG_EXPIRED_UNREAD = "mozdef_log_expired_unread_total", "Records that retention removed before a consumer group had read them.", ["group", "topic"];

@@ -47,29 +47,32 @@ pub trait Log: Send + Sync + 'static {
         }
     }
 
-    /// Appends; `Ok` only when every record is durable. All or none of the records of one call.
-    /// Waits while the log's queue is full.
+    /// Appends; `Ok` only when every record is durable. Waits while the log's queue is full.
+    ///
+    /// On an error: the local log has none of the records; over Kafka some of them may be there, so that the caller, who
+    /// sends all of them again, must be idempotent by id (what is too large is found before anything is sent).
     async fn produce(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError>;
 
     /// Joins a consumer group on one topic.
     async fn subscribe(&self, group: &'static str, topic: Topic) -> Result<Box<dyn Consumer>, LogError>;
 
-    /// Reads outside of any group, in order, from `from` or the first record after it. Empty at the end.
+    /// Reads outside of any group, in order, from `from` or the first record after it, up to [`Extent::stable`].
     async fn fetch(
         &self,
         topic: Topic,
         partition: u32,
         from: u64,
         limits: FetchLimits,
-    ) -> Result<Vec<Record>, LogError>;
+    ) -> Result<Fetched, LogError>;
 
-    /// First offset that is still there, and the offset the next record will get.
+    /// First offset that is still there, the last stable offset, and the offset the next record will get.
     async fn extent(&self, topic: Topic, partition: u32) -> Result<Extent, LogError>;
 
     /// Offset of the first record appended at or after `time`; the end where there is none.
     async fn offset_at(&self, topic: Topic, partition: u32, time: Timestamp) -> Result<u64, LogError>;
 
-    /// Next offset a group will read, by partition; the start of the partition before its first commit.
+    /// Next offset a group will read, by partition; the start of the partition before its first commit. Waits (or answers
+    /// [`LogError::Unavailable`]) while a commit of the group is under way, so that the answer is the last word.
     async fn committed(&self, group: &str, topic: Topic, partition: u32) -> Result<u64, LogError>;
 }
 
@@ -95,7 +98,16 @@ pub trait Consumer: Send {
     async fn rewind(&mut self, partition: u32) -> Result<(), LogError>;
 
     /// Partitions of ours that have nothing more to read now, and when that was looked at.
+    ///
+    /// A partition with an open transaction in front of its end is not at its end.
     fn at_end(&mut self) -> Vec<(u32, Timestamp)>;
+
+    /// Offset up to which everything of a partition was given, holes included (markers of transactions, aborted and
+    /// compacted records); `None` where it is not known. Lag is [`Extent::stable`] less this, once all that was given is
+    /// committed.
+    fn position(&mut self, _partition: u32) -> Option<u64> {
+        None
+    }
 }
 
 /// What a poll brings.
@@ -139,13 +151,34 @@ impl FetchLimits {
     pub const PAUSED: FetchLimits = FetchLimits { records_max: 0, bytes_max: 0 };
 }
 
-/// First and next offset of a partition.
+/// What a fetch brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Records in order; none where there are none yet.
+    pub records: Vec<Record>,
+    /// Where to go on: after the last record, and past holes (markers of transactions, aborted and compacted records).
+    /// Never below the offset that was asked for. A reader has seen all when this is [`Extent::end`] as it was asked for
+    /// before the fetch; it makes no progress while a transaction is open there.
+    pub next: u64,
+}
+
+/// Offsets of a partition: `start <= stable <= end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// First offset that is still there.
     pub start: u64,
+    /// Last stable offset: everything before it is committed or aborted, and lag is measured to it. Over the local log
+    /// equal to `end`.
+    pub stable: u64,
     /// Offset that the next record will get.
     pub end: u64,
+}
+
+impl Extent {
+    /// A partition without open transactions.
+    pub const fn decided(start: u64, end: u64) -> Extent {
+        Extent { start, stable: end, end }
+    }
 }
 
 /// Why the log could not do it.

@@ -44,13 +44,13 @@ pub(crate) async fn next(
     loop {
         for (partition, offset) in offsets.iter_mut().enumerate() {
             let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-            let records = admin
+            let fetched = admin
                 .log
                 .fetch(Topic::Alerts, partition, *offset, FETCH)
                 .await
                 .map_err(Failure::unavailable)?;
-            for record in records {
-                *offset = record.offset.saturating_add(1);
+            *offset = fetched.next;
+            for record in fetched.records {
                 let alert = serde_json::from_slice::<Value>(&record.value).ok();
                 alerts.extend(alert.map(|alert| (record.appended, with_id(alert, &record.key))));
             }

@@ -79,12 +79,12 @@ async fn walk(
 ) -> Result<(), Failure> {
     let mut next = from;
     loop {
-        let records = log.fetch(Topic::Dead, partition, next, FETCH).await.map_err(Failure::unavailable)?;
-        let Some(last) = records.last() else { return Ok(()) };
-        next = last.offset.saturating_add(1);
-        if records.iter().any(&mut *stop) {
+        let fetched = log.fetch(Topic::Dead, partition, next, FETCH).await.map_err(Failure::unavailable)?;
+        let is_end = fetched.next <= next;
+        if is_end || fetched.records.iter().any(&mut *stop) {
             return Ok(());
         }
+        next = fetched.next;
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use model::time::Timestamp;
 use model::topic::Topic;
-use stream::log::{Consumer, Extent, FetchLimits, Log, LogError};
-use stream::record::{NewRecord, Position, Record};
+use stream::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError};
+use stream::record::{NewRecord, Position};
 
 /// The log.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Log for Recorder {
         only_written()
     }
 
-    async fn fetch(&self, _: Topic, _: u32, _: u64, _: FetchLimits) -> Result<Vec<Record>, LogError> {
+    async fn fetch(&self, _: Topic, _: u32, _: u64, _: FetchLimits) -> Result<Fetched, LogError> {
         only_written()
     }
 

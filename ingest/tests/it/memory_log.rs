@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use model::time::Timestamp;
 use model::topic::Topic;
-use stream::log::{Consumer, Extent, FetchLimits, Log, LogError};
-use stream::record::{NewRecord, Position, Record};
+use stream::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError};
+use stream::record::{NewRecord, Position};
 
 /// How the log behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Log for MemoryLog {
         _partition: u32,
         _from: u64,
         _limits: FetchLimits,
-    ) -> Result<Vec<Record>, LogError> {
+    ) -> Result<Fetched, LogError> {
         Err(LogError::Unavailable("this log is only written".to_owned()))
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{Auth, Config, EventLimits};
+use super::{Auth, Config, EventLimits, KafkaConfig};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
@@ -26,6 +26,9 @@ impl Config {
         self.check_listeners(&mut found);
         self.check_sizes(&mut found);
         self.check_times(&mut found);
+        for (key, what, remedy) in self.log.kafka.iter().flat_map(KafkaConfig::mistakes) {
+            found.add(&format!("log.kafka.{key}"), what, remedy);
+        }
         found.0
     }
 

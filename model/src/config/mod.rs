@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod kafka;
 mod load;
 mod schema;
 mod tree;
@@ -20,6 +21,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, Place, Problem};
+pub use self::kafka::{
+    Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,
+    TopicSettings, TopicsConfig,
+};
 
 /// MozDef's configuration. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +63,9 @@ pub struct LogConfig {
     pub retention_mib: u64,
     /// Free disk space, in MiB, below which the log takes no more records.
     pub min_free_mib: u64,
+    /// The log on Kafka; when present it is used in the place of the local log, whose settings above are then ignored
+    /// (but for `data`, the folder of the embedded index).
+    pub kafka: Option<KafkaConfig>,
 }
 
 impl Default for LogConfig {
@@ -68,6 +76,7 @@ impl Default for LogConfig {
             retention_hours: 72,
             retention_mib: 4096,
             min_free_mib: 256,
+            kafka: None,
         }
     }
 }

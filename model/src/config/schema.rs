@@ -117,6 +117,9 @@ impl<'s> Walk<'s> {
 }
 
 fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
+    // What may be absent is "one of it and null".
+    let choices = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    let schema = choices.into_iter().find(|choice| choice.get("$ref").is_some()).unwrap_or(schema);
     let target = schema.get("$ref").and_then(Json::as_str).and_then(|link| link.strip_prefix('#'));
     target.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
 }

@@ -77,6 +77,9 @@ impl Tree {
             if let Some(rest) = key.strip_prefix(&member.key).and_then(|rest| rest.strip_prefix('.')) {
                 return member.value.place_of(rest).or(member.place);
             }
+            if key.strip_prefix(&member.key).is_some_and(|rest| rest.starts_with('[')) {
+                return member.place;
+            }
         }
         None
     }

@@ -128,7 +128,7 @@ impl Driver {
             }
             if Instant::now() >= self.next_measure {
                 self.commit(consumer).await?;
-                if self.measure().await? {
+                if self.measure(consumer).await? {
                     let all: Vec<u32> = self.partitions.keys().copied().collect();
                     self.forget(&all, Input::Lost);
                     return Ok(End::Rebuild);
@@ -400,20 +400,21 @@ impl Driver {
     }
 
     /// Lag as metrics; `true` when a partition stands still although nothing of it is under way.
-    async fn measure(&mut self) -> Result<bool, LogError> {
+    async fn measure(&mut self, consumer: &mut dyn Consumer) -> Result<bool, LogError> {
         self.next_measure = Instant::now().checked_add(MEASURE).unwrap_or_else(Instant::now);
         let (group, topic) = (self.options.group, self.options.input);
         let mut rebuild = false;
         for (partition, state) in &self.partitions {
-            let end = match self.log.extent(topic, *partition).await {
-                Ok(extent) => extent.end,
+            let stable = match self.log.extent(topic, *partition).await {
+                Ok(extent) => extent.stable,
                 Err(error) if error.is_retryable() => continue,
                 Err(error) => return Err(error),
             };
-            let lag = end.saturating_sub(state.committed());
+            let reached = state.reached(consumer.position(*partition));
+            let lag = stable.saturating_sub(reached);
             let labels = [group, topic.name(), &partition.to_string()];
             metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
-            if self.watchdog.look(*partition, state.committed(), end, Instant::now()) {
+            if self.watchdog.look(*partition, reached, stable, Instant::now()) {
                 let in_flight = state.is_working();
                 tracing::error!(group, %topic, partition, lag, in_flight, "the partition stands still");
                 metrics().stalled.with_label_values(&[group]).inc();

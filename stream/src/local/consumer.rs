@@ -16,8 +16,7 @@ use tokio::time::Instant;
 use super::Core;
 use super::committer::Commit;
 use super::group::{Claim, Grant, Group, Told};
-use crate::log::{Consumer, FetchLimits, LogError, Polled, Transaction};
-use crate::record::Record;
+use crate::log::{Consumer, FetchLimits, Fetched, LogError, Polled, Transaction};
 
 /// A member of a group.
 pub(super) struct LocalConsumer {
@@ -114,18 +113,14 @@ impl LocalConsumer {
             }
             let from =
                 if position < extent.start { self.beginning(partition, Some(position)) } else { position };
-            let records = self.core.read(self.group.topic, partition, from, limits).await?;
+            let Fetched { records, next } = self.core.read(self.group.topic, partition, from, limits).await?;
             // From here on nothing waits, so that a dropped future loses no records.
-            if let Some(next) = records.last().map(after) {
-                self.served = partition;
-                if let Some(held) = self.held.get_mut(&partition) {
-                    held.position = next;
-                }
-                return Ok(Some(Polled::Records(partition, records)));
-            }
             if let Some(held) = self.held.get_mut(&partition) {
-                // Compaction has taken everything up to the end.
-                held.position = extent.end;
+                held.position = next;
+            }
+            if !records.is_empty() {
+                self.served = partition;
+                return Ok(Some(Polled::Records(partition, records)));
             }
         }
         Ok(None)
@@ -138,10 +133,6 @@ impl LocalConsumer {
         };
         offsets.iter().map(|offset| claim(offset).ok_or(LogError::Fenced)).collect()
     }
-}
-
-fn after(record: &Record) -> u64 {
-    record.offset.saturating_add(1)
 }
 
 #[async_trait]
@@ -210,6 +201,10 @@ impl Consumer for LocalConsumer {
             (held.position >= self.core.extent(topic, *p).end).then_some((*p, now))
         };
         self.held.iter().filter(|(p, _)| !self.leaving.contains(p)).filter_map(ended).collect()
+    }
+
+    fn position(&mut self, partition: u32) -> Option<u64> {
+        self.held.get(&partition).map(|held| held.position)
     }
 }
 

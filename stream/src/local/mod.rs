@@ -38,8 +38,8 @@ use model::topic::Topic;
 
 use self::consumer::LocalConsumer;
 use self::shared::{Core, Health};
-use crate::log::{Consumer, Extent, FetchLimits, Log, LogError, SharedLog};
-use crate::record::{NewRecord, Position, Record};
+use crate::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError, SharedLog};
+use crate::record::{NewRecord, Position};
 
 /// How the local log is opened.
 #[derive(Clone, Debug)]
@@ -205,7 +205,7 @@ impl Log for LocalLog {
         partition: u32,
         from: u64,
         limits: FetchLimits,
-    ) -> Result<Vec<Record>, LogError> {
+    ) -> Result<Fetched, LogError> {
         self.core.check()?;
         self.core.read(topic, partition, from, limits).await
     }

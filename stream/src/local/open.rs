@@ -193,7 +193,7 @@ fn find(store: &Store, topic: Topic, partition: u32) -> Result<Shard, String> {
         });
         visited.map_err(|error| place(&error))?;
     }
-    Ok(Shard::new(Extent { start: floor.start, end }, bytes, last_time, miles))
+    Ok(Shard::new(Extent::decided(floor.start, end), bytes, last_time, miles))
 }
 
 type Groups = HashMap<(String, Topic), Arc<Group>>;

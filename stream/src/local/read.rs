@@ -8,7 +8,7 @@ use model::topic::Topic;
 
 use super::block;
 use super::shared::Core;
-use crate::log::{Extent, FetchLimits, LogError};
+use crate::log::{Extent, FetchLimits, Fetched, LogError};
 use crate::record::Record;
 
 impl Core {
@@ -19,13 +19,14 @@ impl Core {
         partition: u32,
         from: u64,
         limits: FetchLimits,
-    ) -> Result<Vec<Record>, LogError> {
-        let Some(shard) = self.shards.get(topic, partition) else { return Ok(Vec::new()) };
+    ) -> Result<Fetched, LogError> {
+        let nothing = Fetched { records: Vec::new(), next: from };
+        let Some(shard) = self.shards.get(topic, partition) else { return Ok(nothing) };
         let extent = shard.extent();
-        let from = from.max(extent.start);
         if from >= extent.end || limits.records_max == 0 {
-            return Ok(Vec::new());
+            return Ok(nothing);
         }
+        let from = from.max(extent.start);
         let mut reading =
             Reading { topic, partition, from, end: extent.end, limits, bytes: 0, records: Vec::new() };
         if let Some(blocks) = shard.tail(from, limits.bytes_max) {
@@ -34,7 +35,7 @@ impl Core {
                     break;
                 }
             }
-            return Ok(reading.records);
+            return Ok(reading.fetched());
         }
         let store = self.store()?;
         let read = tokio::task::spawn_blocking(move || {
@@ -44,7 +45,7 @@ impl Core {
                 matches!(outcome, Ok(true))
             });
             visited.map_err(|error| LogError::Broken(error.to_string()))?;
-            outcome.map(|_| reading.records)
+            outcome.map(|_| reading.fetched())
         });
         read.await.map_err(|error| LogError::Unavailable(error.to_string()))?
     }
@@ -101,6 +102,12 @@ struct Reading {
 }
 
 impl Reading {
+    /// What was read. Where there was nothing, compaction has taken everything up to the end.
+    fn fetched(self) -> Fetched {
+        let next = self.records.last().map_or(self.end, |record| record.offset.saturating_add(1));
+        Fetched { records: self.records, next }
+    }
+
     /// Takes what is wanted of a block; `false` when it is enough.
     fn take(&mut self, block: &Bytes) -> Result<bool, LogError> {
         let (topic, partition) = (self.topic, self.partition);

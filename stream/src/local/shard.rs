@@ -96,7 +96,7 @@ impl Shard {
         state.miles.extend(mile);
         for Appended { base, end, block } in appended {
             hold!(LG_3, base == state.extent.end && end > base);
-            state.extent.end = end;
+            state.extent = Extent::decided(state.extent.start, end);
             state.bytes = state.bytes.saturating_add(block.len() as u64);
             state.tail_bytes = state.tail_bytes.saturating_add(block.len());
             state.tail.push_back((base, block));
@@ -195,7 +195,7 @@ mod tests {
 
     /// Ten blocks of 1 MB with ten records each, one a minute.
     fn filled() -> Shard {
-        let shard = Shard::new(Extent { start: 0, end: 0 }, 0, Timestamp::MIN, Vec::new());
+        let shard = Shard::new(Extent::decided(0, 0), 0, Timestamp::MIN, Vec::new());
         for i in 0..10_u64 {
             let (base, time) = (i * 10, at(i));
             let mile = shard.mile_due(base, shard.bytes(), time);

@@ -210,7 +210,7 @@ impl Core {
 
     /// First and next offset.
     pub(super) fn extent(&self, topic: Topic, partition: u32) -> Extent {
-        self.shards.get(topic, partition).map_or(Extent { start: 0, end: 0 }, Shard::extent)
+        self.shards.get(topic, partition).map_or(Extent::decided(0, 0), Shard::extent)
     }
 
     /// The group of this name on this topic.

@@ -142,6 +142,16 @@ impl Partition {
         self.fetched
     }
 
+    /// How far the partition is done with. `position`: how far the consumer has seen it, past holes (markers of
+    /// transactions), which counts once everything that was fetched is committed.
+    pub fn reached(&self, position: Option<u64>) -> u64 {
+        if self.committed == self.fetched {
+            position.unwrap_or(0).max(self.committed)
+        } else {
+            self.committed
+        }
+    }
+
     /// Whether some work is not finished.
     pub fn is_working(&self) -> bool {
         self.done < self.fetched
@@ -321,6 +331,19 @@ mod tests {
     #[test]
     fn an_idle_partition_goes_at_once() {
         check(&mut Partition::new(7), Input::Revoke, Some(Effect::Release));
+    }
+
+    #[test]
+    fn holes_at_the_end_are_done_with_once_all_before_them_is_committed() {
+        let mut p = Partition::new(5);
+        assert_eq!((p.reached(None), p.reached(Some(3)), p.reached(Some(6))), (5, 5, 6));
+        check(&mut p, Input::Fetched { next: 8 }, Some(Effect::Work(span(5, 8))));
+        assert_eq!(p.reached(Some(9)), 5);
+        check(&mut p, Input::Done(span(5, 8)), None);
+        check(&mut p, Input::CommitDue, Some(Effect::Commit { next: 8 }));
+        assert_eq!(p.reached(Some(9)), 5);
+        check(&mut p, Input::Committed { next: 8 }, None);
+        assert_eq!(p.reached(Some(9)), 9);
     }
 
     #[test]

@@ -241,23 +241,24 @@ impl Driver {
             self.work(partition, move |worker, out| worker.tick(partition, now, ended, out)).await?;
         }
         self.commit(consumer).await?;
-        self.measure().await
+        self.measure(consumer).await
     }
 
     /// Lag as metrics; `true` when a partition stands still and a new consumer may help.
-    async fn measure(&mut self) -> Result<bool, LogError> {
+    async fn measure(&mut self, consumer: &mut dyn Consumer) -> Result<bool, LogError> {
         let (group, topic) = (self.options.group, self.options.input);
         let mut is_stalled = false;
         for (partition, state) in &self.partitions {
-            let end = match self.log.extent(topic, *partition).await {
-                Ok(extent) => extent.end,
+            let stable = match self.log.extent(topic, *partition).await {
+                Ok(extent) => extent.stable,
                 Err(error) if error.is_retryable() => continue,
                 Err(error) => return Err(error),
             };
-            let lag = end.saturating_sub(state.committed());
+            let reached = state.reached(consumer.position(*partition));
+            let lag = stable.saturating_sub(reached);
             let labels = [group, topic.name(), &partition.to_string()];
             metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
-            if self.watchdog.look(*partition, state.committed(), end, Instant::now()) {
+            if self.watchdog.look(*partition, reached, stable, Instant::now()) {
                 tracing::error!(group, %topic, partition, lag, held_up = self.held_up, "the partition stands still");
                 metrics().stalled.with_label_values(&[group]).inc();
                 is_stalled = true;

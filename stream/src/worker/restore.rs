@@ -3,6 +3,7 @@
 //! In: the changelog, from its start to the end that it has now. Out: the newest record of each key. Never: tombstones.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -11,6 +12,8 @@ use model::topic::Topic;
 use crate::log::{FetchLimits, Log, LogError};
 use crate::record::{Headers, Record};
 
+/// Time between two looks at a changelog with an open transaction.
+const BLOCKED: Duration = Duration::from_millis(20);
 const LIMITS: FetchLimits = FetchLimits { records_max: 2000, bytes_max: 1 << 20 };
 
 /// The newest record of each key, in order of offset.
@@ -19,10 +22,13 @@ pub(super) async fn restore(log: &dyn Log, topic: Topic, partition: u32) -> Resu
     let mut newest: HashMap<Bytes, Record, RandomState> = HashMap::default();
     let mut next = extent.start;
     while next < extent.end {
-        let records = log.fetch(topic, partition, next, LIMITS).await?;
-        let Some(last) = records.last() else { break };
-        next = last.offset.saturating_add(1);
-        for record in records {
+        let fetched = log.fetch(topic, partition, next, LIMITS).await?;
+        if fetched.next <= next {
+            // A transaction is open before the end: a predecessor's last words, or its time-out. Neither can be skipped.
+            tokio::time::sleep(BLOCKED).await;
+        }
+        next = fetched.next;
+        for record in fetched.records {
             if record.value.is_empty() {
                 newest.remove(&record.key);
             } else {

@@ -12,7 +12,7 @@ use model::topic::Topic;
 
 use super::driver::Driver;
 use super::{Worker, WorkerOptions};
-use crate::log::{Consumer, Extent, FetchLimits, Log, LogError, Polled, SharedLog, Transaction};
+use crate::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError, Polled, SharedLog, Transaction};
 use crate::record::{Headers, NewRecord, Position, Record};
 use crate::shutdown::channel;
 use crate::watchdog::Watchdog;
@@ -44,11 +44,11 @@ impl Log for Parked {
         let is_first = self.consumers.fetch_add(1, Ordering::SeqCst) == 0;
         Ok(Box::new(ParkedConsumer { is_first, polls: 0, committed: self.committed.clone() }))
     }
-    async fn fetch(&self, _: Topic, _: u32, _: u64, _: FetchLimits) -> Result<Vec<Record>, LogError> {
-        Ok(Vec::new())
+    async fn fetch(&self, _: Topic, _: u32, _: u64, _: FetchLimits) -> Result<Fetched, LogError> {
+        Ok(Fetched::default())
     }
     async fn extent(&self, _: Topic, _: u32) -> Result<Extent, LogError> {
-        Ok(Extent { start: 0, end: 1 })
+        Ok(Extent::decided(0, 1))
     }
     async fn offset_at(&self, _: Topic, _: u32, _: Timestamp) -> Result<u64, LogError> {
         Ok(0)

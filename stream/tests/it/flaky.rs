@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::time::Timestamp;
 use model::topic::Topic;
-use stream::log::{Consumer, Extent, FetchLimits, Log, LogError, Polled, SharedLog, Transaction};
-use stream::record::{NewRecord, Position, Record};
+use stream::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError, Polled, SharedLog, Transaction};
+use stream::record::{NewRecord, Position};
 
 use crate::kit::Random;
 
@@ -42,13 +42,7 @@ impl Log for Flaky {
         let inner = self.inner.subscribe(group, topic).await?;
         Ok(Box::new(FlakyConsumer { inner, dice: self.dice.clone(), one_in: self.one_in, unknown: None }))
     }
-    async fn fetch(
-        &self,
-        topic: Topic,
-        p: u32,
-        from: u64,
-        limits: FetchLimits,
-    ) -> Result<Vec<Record>, LogError> {
+    async fn fetch(&self, topic: Topic, p: u32, from: u64, limits: FetchLimits) -> Result<Fetched, LogError> {
         self.inner.fetch(topic, p, from, limits).await
     }
     async fn extent(&self, topic: Topic, partition: u32) -> Result<Extent, LogError> {
@@ -116,5 +110,9 @@ impl Consumer for FlakyConsumer {
 
     fn at_end(&mut self) -> Vec<(u32, Timestamp)> {
         self.inner.at_end()
+    }
+
+    fn position(&mut self, partition: u32) -> Option<u64> {
+        self.inner.position(partition)
     }
 }

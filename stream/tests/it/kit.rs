@@ -107,15 +107,14 @@ pub fn keyed(topic: Topic, partition: u32, key: &str, value: impl Into<Bytes>) -
 /// All records of a partition, read in small steps.
 pub async fn read_all(log: &SharedLog, topic: Topic, partition: u32) -> Vec<Record> {
     let mut all: Vec<Record> = Vec::new();
-    loop {
-        let from = all.last().map_or(0, |record| record.offset + 1);
+    let (mut next, end) = (0, log.extent(topic, partition).await.unwrap().stable);
+    while next < end {
         let limits = FetchLimits { records_max: 97, bytes_max: 1 << 20 };
-        let some = log.fetch(topic, partition, from, limits).await.unwrap();
-        if some.is_empty() {
-            return all;
-        }
-        all.extend(some);
+        let some = log.fetch(topic, partition, next, limits).await.unwrap();
+        next = some.next;
+        all.extend(some.records);
     }
+    all
 }
 
 /// Values as text.

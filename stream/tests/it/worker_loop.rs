@@ -9,7 +9,7 @@ use model::headers;
 use model::metrics::{Stage, metrics};
 use model::time::{Clock, Timestamp};
 use model::topic::Topic;
-use stream::log::{LogError, RECORD_BYTES_MAX, SharedLog};
+use stream::log::{FetchLimits, LogError, RECORD_BYTES_MAX, SharedLog};
 use stream::record::{Headers, NewRecord, Record};
 use stream::shutdown::{Trigger, channel};
 use stream::worker::{Worker, WorkerOptions, run_worker};
@@ -84,12 +84,20 @@ async fn stop((trigger, running): Running) {
     tokio::time::timeout(SOON, running).await.expect("a drain in time").unwrap().unwrap();
 }
 
+const ONE: FetchLimits = FetchLimits { records_max: 1, bytes_max: 1 };
+
+/// Whether nothing is left to read behind the committed offset (markers of transactions may be).
+async fn has_all(log: &SharedLog, group: &str, topic: Topic, partition: u32) -> bool {
+    let stable = log.extent(topic, partition).await.unwrap().stable;
+    let committed = log.committed(group, topic, partition).await.unwrap();
+    let rest = log.fetch(topic, partition, committed, ONE).await.unwrap();
+    rest.records.is_empty() && rest.next >= stable
+}
+
 async fn caught_up(log: &SharedLog, group: &str, topic: Topic) {
     let all = async {
         for partition in 0..log.partitions(topic) {
-            while log.committed(group, topic, partition).await.unwrap()
-                < log.extent(topic, partition).await.unwrap().end
-            {
+            while !has_all(log, group, topic, partition).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

@@ -123,6 +123,6 @@ async fn expired_records_leave_the_disk() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), settled).await.expect("the space to come back");
-    let Extent { start, end } = log.extent(Topic::Raw, 0).await.unwrap();
+    let Extent { start, end, .. } = log.extent(Topic::Raw, 0).await.unwrap();
     assert!(end == 120_000 && (end - start) * 1000 <= 4 << 20, "{start}..{end}");
 }

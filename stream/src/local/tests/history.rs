@@ -129,7 +129,8 @@ impl Run {
     }
 
     async fn fetch(&self, topic: Topic, p: u32, from: u64, records_max: usize, bytes_max: usize) {
-        let read = self.log.fetch(topic, p, from, FetchLimits { records_max, bytes_max }).await.unwrap();
+        let read =
+            self.log.fetch(topic, p, from, FetchLimits { records_max, bytes_max }).await.unwrap().records;
         let whole = all(&self.log, topic, p).await;
         let wanted: Vec<_> = whole.into_iter().filter(|record| record.offset >= from).collect();
         assert_eq!(read, wanted[..read.len()]);

@@ -45,5 +45,5 @@ fn record(topic: Topic, partition: u32, key: &str, value: impl Into<Bytes>) -> N
 }
 
 async fn all(log: &LocalLog, topic: Topic, partition: u32) -> Vec<Record> {
-    log.fetch(topic, partition, 0, PLENTY).await.unwrap()
+    log.fetch(topic, partition, 0, PLENTY).await.unwrap().records
 }

@@ -138,6 +138,6 @@ async fn a_partition_that_does_not_exist_is_refused() {
         matches!(&refused, Err(LogError::Broken(why)) if why.contains("has 2 partitions")),
         "{refused:?}"
     );
-    assert!(log.fetch(Topic::Raw, 2, 0, PLENTY).await.unwrap().is_empty());
+    assert!(log.fetch(Topic::Raw, 2, 0, PLENTY).await.unwrap().records.is_empty());
     log.produce(vec![record(Topic::Raw, 1, "", "the log itself is well")]).await.unwrap();
 }
