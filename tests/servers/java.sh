@@ -21,15 +21,17 @@ need() {
         { say "$1 is not here, and $2 cannot be installed"; exit $NO_REGISTRY; }
 }
 
-# Prints the folder with the jars of NAME.pom.xml; fetches them when they are not there. What an interrupted
-# run has fetched stays in Maven's own store, so that the next one goes on; the folder appears when it is whole.
+# jars NAME [CLASS]: prints the folder with the jars of NAME.pom.xml and with CLASS.java compiled; makes it when it
+# is not there. What an interrupted run has fetched stays in Maven's own store, so that the next one goes on; the
+# folder appears when it is whole.
 jars() {
-    local name=$1 pom="$here/$1.pom.xml" version folder
+    local name=$1 class=${2:-} pom="$here/$1.pom.xml" version folder
     version=$(sed -n 's:^  <version>\(.*\)</version>:\1:p' "$pom")
-    folder="$cache/$name-$version-$(cksum <"$pom" | cut -d' ' -f1)"
+    folder="$cache/$name-$version-$(cat "$pom" ${class:+"$here/$class.java"} | cksum | cut -d' ' -f1)"
     need java default-jre-headless
     if [ ! -d "$folder" ]; then
         need mvn maven
+        [ -z "$class" ] || need javac default-jdk-headless
         mkdir -p "$cache"
         (
             flock 9
@@ -42,6 +44,7 @@ jars() {
                 tail -n 5 "$cache/$name.log" >&2
                 exit $NO_REGISTRY
             fi
+            [ -z "$class" ] || javac -nowarn -proc:none -cp "$part/*" -d "$part" "$here/$class.java" 2>"$cache/$name.log" || { cat "$cache/$name.log" >&2; exit 1; }
             mv "$part" "$folder"
         ) 9>"$cache/lock" || exit $?
     fi
