@@ -8,10 +8,18 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{Auth, Config, EventLimits, KafkaConfig};
+use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
+
+/// What to do with a listener that must stay on loopback.
+const LOOPBACK: &str =
+    "use 127.0.0.1 or [::1], and reach it through an SSH tunnel or a proxy that asks for a password";
+
+/// The same for the admin listener, which may also say less.
+const LOOPBACK_OR_HEALTH: &str =
+    "use 127.0.0.1 or [::1], or write `admin.serves: health` to answer metrics and probes alone";
 
 impl Config {
     /// Everything that is wrong with the values: ranges as the schema has them, and relations between values.
@@ -65,13 +73,10 @@ impl Config {
 
     fn check_listeners(&self, found: &mut Found) {
         let mut open = vec![("ingest.http.listen", self.ingest.http.listen)];
-        for (key, address) in self.inner_listeners() {
-            if !is_loopback(address) {
-                found.add(
-                    key,
-                    format!("{address} is beyond loopback, and this listener has no authentication"),
-                    "use 127.0.0.1 or [::1], and reach it through an SSH tunnel or a proxy that asks for a password",
-                );
+        for (key, address, beyond) in self.inner_listeners() {
+            if let Some(remedy) = beyond.filter(|_| !is_loopback(address)) {
+                let what = format!("{address} is beyond loopback, and this listener has no authentication");
+                found.add(key, what, remedy);
             }
             if let Some((other, _)) = open.iter().find(|(_, taken)| collide(*taken, address)) {
                 found.add(key, format!("{address} is taken by `{other}`"), "use another port");
@@ -80,10 +85,16 @@ impl Config {
         }
     }
 
-    /// Listeners that trust whoever reaches them. The embedded index listens only where it is used.
-    fn inner_listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let embedded = self.sink.url.is_none().then_some(("embedded.listen", self.embedded.listen));
-        embedded.into_iter().chain([("admin.listen", self.admin.listen)])
+    /// Listeners that trust whoever reaches them, with what to do where they must not be beyond loopback. The embedded
+    /// index listens only where it is used.
+    fn inner_listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr, Option<&'static str>)> {
+        let embedded = ("embedded.listen", self.embedded.listen, Some(LOOPBACK));
+        let admin = match self.admin.serves {
+            AdminServes::Everything => Some(LOOPBACK_OR_HEALTH),
+            AdminServes::Health => None,
+        };
+        let embedded = self.sink.url.is_none().then_some(embedded);
+        embedded.into_iter().chain([("admin.listen", self.admin.listen, admin)])
     }
 
     fn check_sizes(&self, found: &mut Found) {

@@ -288,10 +288,22 @@ pub struct AdminConfig {
     /// Address to listen on.
     #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
     pub listen: SocketAddr,
+    /// What the listener answers. `health` must be written out for an address beyond loopback.
+    pub serves: AdminServes,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9600)) }
+        AdminConfig { listen: SocketAddr::from(([127, 0, 0, 1], 9600)), serves: AdminServes::Everything }
     }
+}
+
+/// What the admin listener answers. It asks nobody for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminServes {
+    /// Metrics, health, and events, alerts and dead letters to whoever asks: on loopback only.
+    Everything,
+    /// Metrics, health and readiness alone: for probes and Prometheus.
+    Health,
 }

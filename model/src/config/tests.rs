@@ -139,7 +139,10 @@ fn listeners_without_protection_are_refused_with_the_remedy() {
     );
     let beyond = "is beyond loopback, and this listener has no authentication; use 127.0.0.1 or [::1], and reach it \
                   through an SSH tunnel or a proxy that asks for a password";
-    check("admin: {listen: '0.0.0.0:9600'}", &format!("1:9: admin.listen: 0.0.0.0:9600 {beyond}"));
+    let health = "is beyond loopback, and this listener has no authentication; use 127.0.0.1 or [::1], or write \
+                  `admin.serves: health` to answer metrics and probes alone";
+    check("admin: {listen: '0.0.0.0:9600'}", &format!("1:9: admin.listen: 0.0.0.0:9600 {health}"));
+    check("admin: {listen: '0.0.0.0:9600', serves: health}", "");
     check("embedded: {listen: '10.0.0.1:9200'}", &format!("1:12: embedded.listen: 10.0.0.1:9200 {beyond}"));
     check("embedded: {listen: '10.0.0.1:9200'}\nsink: {url: 'http://x'}", "");
 }
