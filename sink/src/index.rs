@@ -3,17 +3,22 @@
 //! In: an address and requests. Out: status and body, or why there is none.
 //! Never: a decision about a document; a proxy taken from the environment.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use model::error::Verdict;
 use opensearch::OpenSearch;
 use opensearch::auth::Credentials;
-use opensearch::http::Method;
 use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
 use serde_json::Value;
 use url::Url;
+
+/// The words of HTTP, for implementors of [`Transport`].
+pub use opensearch::http::Method;
 
 /// Longest wait for an answer. A bulk request whose answer is lost is sent again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,17 +85,49 @@ impl IndexError {
     }
 }
 
+/// A request to the index.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What to do.
+    pub method: Method,
+    /// Where, from the slash on.
+    pub path: String,
+    /// What is sent along.
+    pub body: Option<Bytes>,
+    /// What the body is.
+    pub content_type: Option<&'static str>,
+}
+
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// All of the body.
+    pub body: Bytes,
+}
+
+/// The way to an index: over HTTP, or within the process, as the simulation has it.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug + 'static {
+    /// Sends a request and waits for the whole answer.
+    ///
+    /// # Errors
+    /// [`IndexError::Unreachable`] or [`IndexError::TimedOut`]: whether the request took effect is not known.
+    async fn send(&self, request: Request) -> Result<Answer, IndexError>;
+}
+
+/// OpenSearch's client.
+#[derive(Debug)]
+struct Http {
+    client: OpenSearch,
+    url: String,
 }
 
 /// The index. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Index {
-    client: OpenSearch,
+    transport: Arc<dyn Transport>,
     url: String,
 }
 
@@ -109,7 +146,13 @@ impl Index {
             builder = builder.auth(Credentials::Basic(user.to_owned(), password));
         }
         let transport = builder.build().map_err(|error| wrong(error.to_string()))?;
-        Ok(Index { client: OpenSearch::new(transport), url: url.to_owned() })
+        let http = Http { client: OpenSearch::new(transport), url: url.to_owned() };
+        Ok(Index::over(Arc::new(http), url))
+    }
+
+    /// By another way. `url`: for messages.
+    pub fn over(transport: Arc<dyn Transport>, url: &str) -> Index {
+        Index { transport, url: url.to_owned() }
     }
 
     /// Its address, without credentials.
@@ -165,15 +208,7 @@ impl Index {
         body: Option<Bytes>,
         content_type: Option<&'static str>,
     ) -> Result<Answer, IndexError> {
-        let mut headers = HeaderMap::new();
-        if let Some(content_type) = content_type {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
-        let sent = self.client.send(method, path, headers, None::<&()>, body, None).await;
-        let response = sent.map_err(|error| self.failed(&error))?;
-        let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
-        Ok(Answer { status, body })
+        self.transport.send(Request { method, path: path.to_owned(), body, content_type }).await
     }
 
     fn expect(&self, answer: Answer, tolerated: &[u16]) -> Result<Bytes, IndexError> {
@@ -186,7 +221,25 @@ impl Index {
             reason: reason(&answer.body),
         })
     }
+}
 
+#[async_trait]
+impl Transport for Http {
+    async fn send(&self, request: Request) -> Result<Answer, IndexError> {
+        let Request { method, path, body, content_type } = request;
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        let sent = self.client.send(method, &path, headers, None::<&()>, body, None).await;
+        let response = sent.map_err(|error| self.failed(&error))?;
+        let status = response.status_code().as_u16();
+        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
+        Ok(Answer { status, body })
+    }
+}
+
+impl Http {
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> IndexError {
         let mut cause = error.to_string();
         let mut inner = error.source();

@@ -55,7 +55,9 @@ mod tests {
         };
         assert_eq!(falls(1), falls(1));
         assert_ne!(falls(1), falls(2));
-        assert!(falls(7).iter().all(|n| (3..=9).contains(n)) && falls(7).contains(&3) && falls(7).contains(&9));
+        assert!(
+            falls(7).iter().all(|n| (3..=9).contains(n)) && falls(7).contains(&3) && falls(7).contains(&9)
+        );
         let mut dice = Dice::new(5);
         assert_eq!((0..2000).filter(|_| dice.chance(0)).count(), 0);
         assert!((400..600).contains(&(0..2000).filter(|_| dice.chance(250)).count()));

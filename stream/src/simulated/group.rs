@@ -126,11 +126,6 @@ impl Group {
         (0_u32..).zip(&self.slots).filter_map(asked).collect()
     }
 
-    /// Whether a member still owns what another is to have.
-    pub(super) fn owes(&self, member: Member, partition: u32) -> bool {
-        self.asked().contains(&(partition, member))
-    }
-
     /// Next offset to read; `None` before the first commit.
     pub(super) fn committed(&self, partition: u32) -> Option<u64> {
         self.slots.get(usize::try_from(partition).ok()?)?.committed
@@ -170,7 +165,8 @@ impl Group {
         for slot in &mut self.slots {
             let keeper = slot.owner.or(slot.wanted);
             slot.wanted = None;
-            let Some((member, share)) = keeper.and_then(|k| shares.get_mut(&k).map(|share| (k, share))) else {
+            let Some((member, share)) = keeper.and_then(|k| shares.get_mut(&k).map(|share| (k, share)))
+            else {
                 continue;
             };
             if *share < least || (*share == least && more > 0) {
@@ -204,7 +200,7 @@ mod tests {
         assert_eq!(group.next(two, &[]), Told::Nothing);
         let Told::Revoked(going) = group.next(one, &[0, 1, 2, 3]) else { panic!("not revoked") };
         assert_eq!(going.len(), 2);
-        assert!(group.owes(one, going[0]));
+        assert!(group.asked().contains(&(going[0], one)));
         group.release(one, &going);
         assert_eq!(group.next(two, &[]), Told::Assigned(going.clone()));
         let three = group.join();

@@ -29,7 +29,8 @@ pub(super) struct Stored {
 
 impl Stored {
     fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
         self.key.len().saturating_add(self.value.len()).saturating_add(headers)
     }
 }
@@ -169,7 +170,7 @@ impl Shard {
         }
     }
 
-    /// Keeps the newest record of each key, and tombstones that are not older than `before`.
+    /// Keeps the newest record of each key, and tombstones that are younger than `before`.
     pub(super) fn compact(&mut self, before: Timestamp) {
         let stable = self.stable();
         let mut seen = BTreeSet::new();
@@ -177,7 +178,7 @@ impl Shard {
         for entry in self.entries.iter().rev() {
             let is_newest = entry.fate == Fate::Committed
                 && (entry.stored.key.is_empty() || seen.insert(entry.stored.key.clone()));
-            let is_old_tombstone = entry.stored.value.is_empty() && entry.appended < before;
+            let is_old_tombstone = entry.stored.value.is_empty() && entry.appended <= before;
             keep.push(entry.offset >= stable || (is_newest && !is_old_tombstone));
         }
         let mut keep = keep.into_iter().rev();
