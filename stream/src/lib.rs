@@ -13,5 +13,6 @@ pub mod log;
 pub mod partition;
 pub mod record;
 pub mod shutdown;
+pub mod simulated;
 mod watchdog;
 pub mod worker;

@@ -17,4 +17,5 @@ mod flaky;
 mod kill9;
 mod kit;
 mod local_contract;
+mod simulated_contract;
 mod worker_loop;
