@@ -17,26 +17,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::process::{cpu_seconds, memory_kb};
 use tests::server::Server;
 use tokio::time::Instant;
 
 const RATE: usize = 2_000;
 const SECONDS: usize = 20;
 const BATCH: usize = 20;
-
-fn status(id: u32, key: &str) -> String {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let row = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-    row.split_whitespace().nth(1).unwrap_or("0").to_owned()
-}
-
-/// CPU seconds of a process, at 100 ticks a second as Linux has it.
-fn cpu_seconds(id: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let after_name: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| after_name.get(index).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
-}
 
 fn noise(number: usize) -> String {
     json!({
@@ -104,7 +91,7 @@ async fn main() -> anyhow::Result<()> {
     println!("start to ready: {:.2} s", started.elapsed().as_secs_f64());
     let id = server.id().unwrap_or_default();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    println!("idle RSS: {} kB", status(id, "VmRSS"));
+    println!("idle RSS: {} kB", memory_kb(id, "VmRSS"));
     let before = cpu_seconds(id);
     tokio::time::sleep(Duration::from_secs(5)).await;
     println!("idle CPU: {:.1} % of one core", (cpu_seconds(id) - before) * 20.0);
@@ -131,6 +118,6 @@ async fn main() -> anyhow::Result<()> {
         RATE * SECONDS,
         (RATE * SECONDS) as f64 / used
     );
-    println!("RSS under load: {} kB, peak {} kB", status(id, "VmRSS"), status(id, "VmHWM"));
+    println!("RSS under load: {} kB, peak {} kB", memory_kb(id, "VmRSS"), memory_kb(id, "VmHWM"));
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::server::{self, Server, eventually, write_config};
+use tests::process::eventually;
+use tests::server::{self, Server, write_config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_bodies_get_clear_answers_and_stop_nothing() -> anyhow::Result<()> {
@@ -34,7 +35,7 @@ async fn hostile_bodies_get_clear_answers_and_stop_nothing() -> anyhow::Result<(
     let (status, _) = server.post("/events", "application/json", r#"{"summary": "still here"}"#).await?;
     ensure!(status == 200);
     eventually("the good events are searchable", || async {
-        let found = server.ask_index("/events/_count", &json!({})).await?;
+        let found = server.index.ask("/events/_count", &json!({})).await?;
         ensure!(found["count"] == 3, "{found}");
         Ok(())
     })
@@ -50,7 +51,7 @@ async fn of_a_batch_with_a_bad_line_the_good_ones_are_taken() -> anyhow::Result<
     let reply: Value = serde_json::from_str(&text)?;
     ensure!(status == 200 && reply["accepted"] == 2 && reply["errors"][0]["line"] == 2, "{status} {text}");
     eventually("two are searchable, one is dead", || async {
-        let found = server.ask_index("/events/_count", &json!({})).await?;
+        let found = server.index.ask("/events/_count", &json!({})).await?;
         let (dead, letters) = server.dead().await?;
         ensure!(found["count"] == 2 && dead == 1, "{found} {letters:?}");
         Ok(())

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use tests::server::{self, Server, eventually};
+use tests::process::eventually;
+use tests::server::{self, Server};
 
 fn unpack(file: &Path) -> anyhow::Result<String> {
     let mut text = Vec::new();
@@ -22,7 +23,7 @@ fn unpack(file: &Path) -> anyhow::Result<String> {
 /// Waits until `expected` events are searchable or dead.
 async fn all_arrived(server: &Server, expected: u64) -> anyhow::Result<()> {
     eventually("every event is searchable or dead", || async {
-        let found = server.ask_index("/events*/_count?ignore_unavailable=true", &json!({})).await?;
+        let found = server.index.ask("/events*/_count?ignore_unavailable=true", &json!({})).await?;
         let indexed = found.get("count").and_then(Value::as_u64).unwrap_or(0);
         let (dead, _) = server.dead().await?;
         ensure!(indexed + dead == expected, "{indexed} searchable + {dead} dead of {expected}");
@@ -131,7 +132,7 @@ async fn a_real_auth_log_is_searchable_and_its_attackers_are_alerted_on() -> any
         let by_hand = addresses_by_hand(&text, beginning);
         ensure!(offline == by_hand && !by_hand.is_empty(), "{rule}: {offline:?} against {by_hand:?}");
         eventually("live alerts", || async {
-            let live = server.documents("alerts*", "utctimestamp").await?;
+            let live = server.index.documents("alerts*", "utctimestamp", &[]).await?;
             let live: Vec<Value> = live.into_iter().filter_map(|hit| hit.get("_source").cloned()).collect();
             let live = alerted_addresses(&live, rule);
             ensure!(offline.is_subset(&live), "{rule}: {offline:?} are not all among {live:?}");
@@ -185,7 +186,7 @@ async fn cloudtrail_suricata_and_zeek_sets_arrive_whole() -> anyhow::Result<()> 
         ("details.uid:*", 500),
     ] {
         let body = json!({"query": {"query_string": {"query": query}}});
-        let found = server.ask_index("/events*/_count", &body).await?;
+        let found = server.index.ask("/events*/_count", &body).await?;
         ensure!(found["count"].as_u64().unwrap_or(0) >= least, "{query}: {found}, expected at least {least}");
     }
     let (code, _) = server.terminate().await?;

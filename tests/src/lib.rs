@@ -8,4 +8,10 @@
 
 pub mod cases;
 pub mod data;
+pub mod index;
+pub mod load;
+pub mod oracle;
+pub mod process;
+pub mod random;
 pub mod server;
+
