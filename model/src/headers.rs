@@ -48,3 +48,28 @@ pub const RULE: &str = "rule";
 pub const KIND_HEARTBEAT: &str = "heartbeat";
 /// [`KIND`]: a map of watermarks in `mozdef.matches`.
 pub const KIND_WATERMARK: &str = "watermark";
+
+/// Every name.
+pub const ALL: &[&str] = &[
+    RECEIVED,
+    INPUT,
+    PRINCIPAL,
+    ENDPOINT,
+    CUSTOM_ENDPOINT,
+    CONTENT_TYPE,
+    PEER,
+    CLIENT_ID,
+    ITEM,
+    BACKFILL,
+    EVENT_ID,
+    ORIGIN,
+    KIND,
+    INDEX,
+    DOCUMENT_ID,
+    STAGE,
+    REASON,
+    DETAIL,
+    VERSION,
+    REVISION,
+    RULE,
+];

@@ -107,9 +107,16 @@ table! {
     COMMITS = "mozdef_commits_total", "Atomic commits, by consumer group.", ["group"];
     COMMIT_SECONDS = "mozdef_commit_seconds", "Seconds that one durable commit of the local log took.", [];
     LAG = "mozdef_lag_records", "Records between a consumer group and the last stable offset of its topic.", ["group", "topic", "partition"];
+    LAG_SECONDS = "mozdef_lag_seconds", "Age of the oldest record that a consumer group has not finished with; 0 when it has all.", ["group", "topic", "partition"];
     STALLED = "mozdef_stalls_total", "Times a partition stood still while it had lag, by consumer group.", ["group"];
     LOG_BYTES = "mozdef_log_bytes", "Bytes of a topic in the local log.", ["topic"];
     LOG_EXPIRED_UNREAD = "mozdef_log_expired_unread_total", "Records that retention removed before a consumer group had read them.", ["group", "topic"];
+    KAFKA_BROKERS_UP = "mozdef_kafka_brokers_up", "Kafka brokers that a client is connected to.", ["client"];
+    KAFKA_RTT = "mozdef_kafka_broker_rtt_seconds", "Longest of the brokers' 99th percentiles of the time a request took, in the last second.", ["client"];
+    KAFKA_QUEUE_BYTES = "mozdef_kafka_queue_bytes", "Bytes of records that wait in a Kafka client, read ahead or on their way out.", ["client"];
+    KAFKA_ERRORS = "mozdef_kafka_errors_total", "Requests of a Kafka client that failed or timed out.", ["client"];
+    KAFKA_REBALANCES = "mozdef_kafka_rebalances_total", "Changes of a member's partitions, by what happened to them.", ["group", "change"];
+    KAFKA_TRANSACTIONS = "mozdef_kafka_transactions_total", "Transactions of a consumer group, by outcome.", ["group", "outcome"];
     PLUGIN_RUNS = "mozdef_plugin_runs_total", "Events a plugin has seen, by outcome.", ["plugin", "outcome"];
     EVENT_ERRORS = "mozdef_event_errors_total", "Events that carry a mark in mozdef.errors, by kind.", ["kind"];
     RULE_MATCHES = "mozdef_rule_matches_total", "Matches of rules, by kind of rule.", ["kind"];
@@ -145,12 +152,26 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     /// See [`LAG`].
     pub lag: IntGaugeVec,
+    /// See [`LAG_SECONDS`].
+    pub lag_seconds: GaugeVec,
     /// See [`STALLED`].
     pub stalled: IntCounterVec,
     /// See [`LOG_BYTES`].
     pub log_bytes: GaugeVec,
     /// See [`LOG_EXPIRED_UNREAD`].
     pub log_expired_unread: IntCounterVec,
+    /// See [`KAFKA_BROKERS_UP`].
+    pub kafka_brokers_up: IntGaugeVec,
+    /// See [`KAFKA_RTT`].
+    pub kafka_rtt: GaugeVec,
+    /// See [`KAFKA_QUEUE_BYTES`].
+    pub kafka_queue_bytes: IntGaugeVec,
+    /// See [`KAFKA_ERRORS`].
+    pub kafka_errors: IntCounterVec,
+    /// See [`KAFKA_REBALANCES`].
+    pub kafka_rebalances: IntCounterVec,
+    /// See [`KAFKA_TRANSACTIONS`].
+    pub kafka_transactions: IntCounterVec,
     /// See [`PLUGIN_RUNS`].
     pub plugin_runs: IntCounterVec,
     /// See [`EVENT_ERRORS`].
@@ -206,9 +227,16 @@ impl Metrics {
             commits: counters(r, &COMMITS),
             commit_seconds: seconds(r, &COMMIT_SECONDS),
             lag: gauges(r, &LAG),
+            lag_seconds: float_gauges(r, &LAG_SECONDS),
             stalled: counters(r, &STALLED),
             log_bytes: float_gauges(r, &LOG_BYTES),
             log_expired_unread: counters(r, &LOG_EXPIRED_UNREAD),
+            kafka_brokers_up: gauges(r, &KAFKA_BROKERS_UP),
+            kafka_rtt: float_gauges(r, &KAFKA_RTT),
+            kafka_queue_bytes: gauges(r, &KAFKA_QUEUE_BYTES),
+            kafka_errors: counters(r, &KAFKA_ERRORS),
+            kafka_rebalances: counters(r, &KAFKA_REBALANCES),
+            kafka_transactions: counters(r, &KAFKA_TRANSACTIONS),
             plugin_runs: counters(r, &PLUGIN_RUNS),
             event_errors: counters(r, &EVENT_ERRORS),
             rule_matches: counters(r, &RULE_MATCHES),

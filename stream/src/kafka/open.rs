@@ -1,0 +1,281 @@
+//! Opening: who the cluster is, which topics it has, how large their records may be.
+//!
+//! In: the configuration. Out: the log, or an error with the remedy. Never: a topic made.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use model::config::KafkaConfig;
+use model::time::Clock;
+use model::topic::Topic;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::client::{Context, Looking, Threads, Voice};
+use super::look::{self, ANSWER, Client, Looker};
+use super::names::Names;
+use super::read::Readers;
+use super::settings::{self, SettingsError};
+use super::token::TokenSource;
+use super::{Core, KafkaLog};
+use crate::log::{DEAD_RECORD_BYTES_MAX, RECORD_BYTES_MAX, SharedLog};
+
+/// Bytes of a batch around one record.
+const FRAME: usize = 4096;
+/// Time between two rounds of housekeeping.
+const ROUND: Duration = Duration::from_millis(500);
+/// Rounds between two looks at the number of partitions.
+const LOOK_EVERY: u32 = 60;
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No broker answers.
+    #[error("no broker of {brokers} answers: {cause}; check log.kafka.brokers and the network")]
+    Unreachable {
+        /// Those asked.
+        brokers: String,
+        /// What went wrong last.
+        cause: String,
+    },
+    /// The brokers answer, and refuse.
+    #[error("the brokers {brokers} refuse: {cause}")]
+    Refused {
+        /// Those asked.
+        brokers: String,
+        /// What they said.
+        cause: String,
+    },
+    /// Topics are missing.
+    #[error("the cluster has no {topics}; run `mozdef topics apply`")]
+    NoTopics {
+        /// Which.
+        topics: String,
+    },
+    /// Two topics whose partitions belong together have different numbers of them.
+    #[error("{one} has {one_count} partitions and {other} has {other_count}; run `mozdef topics plan`")]
+    Uneven {
+        /// The one.
+        one: String,
+        /// Its partitions.
+        one_count: u32,
+        /// The other.
+        other: String,
+        /// Its partitions.
+        other_count: u32,
+    },
+}
+
+impl OpenError {
+    /// Whether it may be better a while later without a hand.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, OpenError::Unreachable { .. } | OpenError::NoTopics { .. })
+    }
+}
+
+/// Opens the log.
+pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenError> {
+    let (config, instance) = (config.clone(), instance(config));
+    let base = settings::base(&config, &instance)?;
+    let tokens = TokenSource::of(&config).map(Arc::new);
+    let brokers = config.brokers.join(",");
+    let refused = |cause: String| OpenError::Refused { brokers: brokers.clone(), cause };
+    let names = Names::of(&config);
+    let group = config.group_name("mozdef-reader");
+    let make = |isolation: &str| {
+        let config = settings::reader(&base, &group, isolation);
+        look::client(&config, Voice::new("look", tokens.clone())).map_err(|error| {
+            OpenError::Settings(SettingsError::Client(error.to_string()))
+        })
+    };
+    let looker = Looker::new(names.clone(), make("read_committed")?, make("read_uncommitted")?);
+    let (client, asked) = (looker.metadata(), names.clone());
+    let found = tokio::task::spawn_blocking(move || cluster(&client, &asked)).await;
+    let found = found.map_err(|error| refused(error.to_string()))?;
+    let cluster = found.map_err(|(error, cause)| match error.rdkafka_error_code() {
+        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve) | None => {
+            OpenError::Unreachable { brokers: brokers.clone(), cause }
+        }
+        Some(_) => refused(cause),
+    })?;
+    check(&cluster, &names)?;
+    let limits = limits(&base, tokens.clone(), &names).await;
+    let id = if config.prefix == KafkaConfig::PREFIX {
+        cluster.id
+    } else {
+        format!("{}/{}", cluster.id, config.prefix.trim_end_matches('.'))
+    };
+    let partitions = cluster.partitions;
+    let core = Arc::new(Core {
+        id,
+        names,
+        config,
+        instance,
+        base,
+        tokens,
+        clock,
+        partitions: std::array::from_fn(|topic| AtomicU32::new(partitions.get(topic).copied().flatten().unwrap_or(0))),
+        record_bytes_max: limits,
+        looker,
+        readers: Readers::default(),
+        turn: AtomicU32::new(0),
+        slots: Mutex::new(BTreeMap::new()),
+        is_classic: AtomicBool::new(false),
+        threads: Arc::new(Threads::default()),
+    });
+    keep_house(Arc::downgrade(&core))?;
+    Ok(Arc::new(KafkaLog { core, gateway: OnceLock::new(), making: Mutex::new(()) }))
+}
+
+struct Cluster {
+    id: String,
+    /// By topic; `None`: it is not there.
+    partitions: Vec<Option<u32>>,
+}
+
+/// What the cluster says of itself and our topics; blocks. With an error comes what the client last said.
+fn cluster(client: &Client, names: &Names) -> Result<Cluster, (KafkaError, String)> {
+    let failed = |error: KafkaError| {
+        let said = client.context().voice.last_error();
+        let cause = if said.is_empty() { error.to_string() } else { said };
+        (error, cause)
+    };
+    let mut partitions = Vec::new();
+    for topic in Topic::ALL {
+        partitions.push(count(client, names.wire(topic)).map_err(failed)?);
+    }
+    // Errors of the connection are events; they are served here, so that the text is there.
+    while client.poll(Duration::ZERO).is_some() {}
+    let none = || failed(KafkaError::MetadataFetch(Code::OperationTimedOut));
+    let id = client.client().fetch_cluster_id(ANSWER).ok_or_else(none)?;
+    Ok(Cluster { id, partitions })
+}
+
+fn count(client: &Client, wire: &str) -> Result<Option<u32>, KafkaError> {
+    let metadata = match client.fetch_metadata(Some(wire), ANSWER) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            while client.poll(Duration::ZERO).is_some() {}
+            return Err(error);
+        }
+    };
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == wire) else { return Ok(None) };
+    match topic.error() {
+        None => Ok(u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Ok(None),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) => {
+            Ok(u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0))
+        }
+        Some(other) => Err(KafkaError::MetadataFetch(other.into())),
+    }
+}
+
+fn check(cluster: &Cluster, names: &Names) -> Result<(), OpenError> {
+    let of = |topic: Topic| cluster.partitions.get(topic as usize).copied().flatten();
+    let missing: Vec<&str> =
+        Topic::ALL.into_iter().filter(|topic| of(*topic).is_none()).map(|topic| names.wire(topic)).collect();
+    if !missing.is_empty() {
+        return Err(OpenError::NoTopics { topics: missing.join(", ") });
+    }
+    for (one, other) in [(Topic::Raw, Topic::Events), (Topic::Matches, Topic::Windows)] {
+        let (one_count, other_count) = (of(one).unwrap_or(0), of(other).unwrap_or(0));
+        if one_count != other_count {
+            let (one, other) = (names.wire(one).to_owned(), names.wire(other).to_owned());
+            return Err(OpenError::Uneven { one, one_count, other, other_count });
+        }
+    }
+    Ok(())
+}
+
+/// Largest record of each topic: ours, or less where the topic takes less. Where the brokers do not say, ours.
+async fn limits(
+    base: &rdkafka::ClientConfig,
+    tokens: Option<Arc<TokenSource>>,
+    names: &Names,
+) -> [usize; Topic::ALL.len()] {
+    let mut limits = [RECORD_BYTES_MAX; Topic::ALL.len()];
+    if let Some(dead) = limits.get_mut(Topic::Dead as usize) {
+        *dead = DEAD_RECORD_BYTES_MAX;
+    }
+    let context = Context { voice: Voice::new("look", tokens), role: Looking };
+    let admin = match AdminClient::from_config_and_context(base, context) {
+        Ok(admin) => admin,
+        Err(error) => {
+            tracing::warn!(%error, "no client to ask for the topics' settings");
+            return limits;
+        }
+    };
+    let resources: Vec<ResourceSpecifier<'_>> =
+        Topic::ALL.into_iter().map(|topic| ResourceSpecifier::Topic(names.wire(topic))).collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER));
+    let answers = match admin.describe_configs(&resources, &options).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::warn!(%error, "the topics' largest records are not known; ours are assumed");
+            return limits;
+        }
+    };
+    for (topic, answer) in Topic::ALL.into_iter().zip(answers) {
+        let entry = answer.ok().and_then(|config| {
+            let entry = config.entries.iter().find(|entry| entry.name == "max.message.bytes")?;
+            entry.value.as_ref()?.parse::<usize>().ok()
+        });
+        let (Some(taken), Some(limit)) = (entry, limits.get_mut(topic as usize)) else { continue };
+        let allowed = taken.saturating_sub(FRAME);
+        if allowed < *limit {
+            tracing::warn!(%topic, taken, "the topic takes smaller records than it should; run `mozdef topics plan`");
+            *limit = allowed;
+        }
+    }
+    limits
+}
+
+/// This instance's name: as configured, `$MOZDEF_INSTANCE`, or the machine's.
+fn instance(config: &KafkaConfig) -> String {
+    let named = Some(config.instance.clone()).filter(|name| !name.is_empty());
+    let variable = || std::env::var("MOZDEF_INSTANCE").ok().filter(|name| !name.is_empty());
+    let machine = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = named.or_else(variable).or_else(machine).unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "mozdef".to_owned() } else { name.to_owned() }
+}
+
+/// Serves what the looking clients say, lets tired readers go, and sees topics grow.
+fn keep_house(core: Weak<Core>) -> Result<(), OpenError> {
+    let work = move || {
+        let mut round = 0_u32;
+        loop {
+            std::thread::sleep(ROUND);
+            let Some(core) = core.upgrade() else { return };
+            core.looker.serve();
+            drop(core.readers.tired(false));
+            round = round.wrapping_add(1);
+            if round.checked_rem(LOOK_EVERY) == Some(0) {
+                grow(&core);
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("kafka-house".to_owned()).spawn(work);
+    spawned.map_err(|error| SettingsError::Client(error.to_string()))?;
+    Ok(())
+}
+
+fn grow(core: &Core) {
+    let client = core.looker.metadata();
+    for topic in Topic::ALL {
+        if let Ok(Some(count)) = count(&client, core.names.wire(topic))
+            && let Some(known) = core.partitions.get(topic as usize)
+            && known.fetch_max(count, Ordering::Relaxed) < count
+        {
+            tracing::info!(%topic, partitions = count, "the topic has grown");
+        }
+    }
+}
