@@ -16,6 +16,7 @@ use model::config::Config;
 use model::metrics::Stage;
 use model::time::Clock;
 use model::topic::Topic;
+use stream::health::Health;
 use stream::log::SharedLog;
 use stream::shutdown::{Shutdown, Trigger};
 use stream::worker::{Worker, WorkerOptions, run_worker};
@@ -105,8 +106,14 @@ pub(crate) async fn start(config: &Config, clock: Clock) -> anyhow::Result<Runni
 
     let ready = Arc::new(Readiness::default());
     let admin_address = listeners.admin.local_addr()?;
-    let shared =
-        Arc::new(Admin { log: log.clone(), search: search.clone(), ready: ready.clone(), sinks, clock });
+    let shared = Arc::new(Admin {
+        log: log.clone(),
+        search: search.clone(),
+        ready: ready.clone(),
+        sinks,
+        clock,
+        serves: config.admin.serves,
+    });
     let serving = admin::serve(listeners.admin, shared, ended(shutdown));
     stages.spawn(async move { ("admin", serving.await.context("the admin listener stopped")) });
     ready.set(true);
@@ -228,6 +235,7 @@ fn start_correlator(
                 stage: Stage::Match,
                 input: Topic::Events,
                 changelog: None,
+                health: Health::default(),
             },
         ),
         (
@@ -238,6 +246,7 @@ fn start_correlator(
                 stage: Stage::Window,
                 input: Topic::Matches,
                 changelog: Some(Topic::Windows),
+                health: Health::default(),
             },
         ),
     ];

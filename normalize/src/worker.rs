@@ -14,6 +14,7 @@ use model::ids::{EventId, Hex, content_digest};
 use model::metrics::Stage;
 use model::time::Timestamp;
 use model::topic::Topic;
+use stream::health::Health;
 use stream::log::RECORD_BYTES_MAX;
 use stream::record::{Headers, NewRecord, Record};
 use stream::worker::{Worker, WorkerOptions};
@@ -24,7 +25,13 @@ use crate::start::{Settings, StartError};
 
 /// How the stage is run.
 pub fn options() -> WorkerOptions {
-    WorkerOptions { group: "mozdef-normalizer", stage: Stage::Normalizer, input: Topic::Raw, changelog: None }
+    WorkerOptions {
+        group: "mozdef-normalizer",
+        stage: Stage::Normalizer,
+        input: Topic::Raw,
+        changelog: None,
+        health: Health::default(),
+    }
 }
 
 /// The stage's worker.

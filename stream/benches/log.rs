@@ -17,6 +17,7 @@ use bytes::Bytes;
 use model::metrics::Stage;
 use model::time::{Clock, Timestamp};
 use model::topic::Topic;
+use stream::health::Health;
 use stream::local::{self, LocalOptions};
 use stream::log::{FetchLimits, Polled, SharedLog, Transaction};
 use stream::record::{Headers, NewRecord, Record};
@@ -119,8 +120,13 @@ impl Worker for Forward {
 
 /// The same hop through the whole loop, until the group has caught up.
 async fn worker(log: &SharedLog) {
-    let options =
-        WorkerOptions { group: "bench-worker", stage: Stage::Normalizer, input: Topic::Raw, changelog: None };
+    let options = WorkerOptions {
+        group: "bench-worker",
+        stage: Stage::Normalizer,
+        input: Topic::Raw,
+        changelog: None,
+        health: Health::default(),
+    };
     let (trigger, shutdown) = shutdown::channel();
     let running = tokio::spawn(run_worker(log.clone(), options, Box::new(Forward), Clock::System, shutdown));
     for partition in 0..2 {

@@ -7,6 +7,7 @@
 
 pub mod dead;
 pub mod delivery;
+pub mod health;
 pub mod invariants;
 pub mod local;
 pub mod log;
@@ -15,4 +16,5 @@ pub mod record;
 pub mod shutdown;
 pub mod simulated;
 mod watchdog;
+pub mod watched;
 pub mod worker;

@@ -108,6 +108,11 @@ pub trait Consumer: Send {
     fn position(&mut self, _partition: u32) -> Option<u64> {
         None
     }
+
+    /// Whether the group has taken us in: with partitions, or without any, where there are more members than partitions.
+    fn is_member(&mut self) -> bool {
+        true
+    }
 }
 
 /// What a poll brings.

@@ -1,11 +1,16 @@
-//! The stall watchdog: a partition with lag that does not move.
+//! The stall watchdog: a partition with lag that does not move. It measures lag on the way.
 //!
-//! In: what is committed, where the end is, the time. Out: whether it has stood still too long. Never: an action.
+//! In: what is committed, where the end is, the time. Out: whether it moves or has stood still too long. Never: an action.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use model::metrics::metrics;
+use model::topic::Topic;
 use tokio::time::Instant;
+
+use crate::health::Health;
+use crate::log::{Log, LogError};
 
 /// How long a partition with lag may stand still.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
@@ -15,6 +20,17 @@ pub(crate) const STALL: Duration = Duration::from_secs(30);
 pub(crate) struct Watchdog {
     patience: Duration,
     seen: HashMap<u32, Seen>,
+}
+
+/// What a look at a partition shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It has moved since the last look, or there is nothing to read.
+    Moves,
+    /// It stands, but not for long yet; or that it stands was said a short time ago.
+    Stands,
+    /// It has stood still for too long, since it moved or since this was said last.
+    Stalled,
 }
 
 #[derive(Debug)]
@@ -29,18 +45,61 @@ impl Watchdog {
         Watchdog { patience, seen: HashMap::new() }
     }
 
-    /// Looks at a partition. `true`: it has stood still for too long, since it moved or since this was said last.
-    pub(crate) fn look(&mut self, partition: u32, committed: u64, end: u64, now: Instant) -> bool {
+    /// Lag of the partitions that a loop has, as metrics; those that stand still are told and come back.
+    ///
+    /// `reached`: partition, and the offset up to which everything is committed.
+    ///
+    /// # Errors
+    /// What does not get better; a log that is out of reach only leaves partitions out.
+    pub(crate) async fn measure(
+        &mut self,
+        log: &dyn Log,
+        group: &str,
+        topic: Topic,
+        reached: &[(u32, u64)],
+        health: &Health,
+    ) -> Result<Vec<u32>, LogError> {
+        let mut stalled = Vec::new();
+        let mut outcome = Ok(());
+        for (partition, reached) in reached.iter().copied() {
+            let stable = match log.extent(topic, partition).await {
+                Ok(extent) => extent.stable,
+                Err(error) if error.is_retryable() => {
+                    outcome = Err(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let lag = stable.saturating_sub(reached);
+            let labels = [group, topic.name(), &partition.to_string()];
+            metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            match self.look(partition, reached, stable, Instant::now()) {
+                Look::Moves => health.moves(partition),
+                Look::Stands => {}
+                Look::Stalled => {
+                    tracing::error!(group, %topic, partition, lag, "the partition stands still");
+                    metrics().stalled.with_label_values(&[group]).inc();
+                    health.stalled(partition, lag, self.patience);
+                    stalled.push(partition);
+                }
+            }
+        }
+        health.measured(outcome, |partition| reached.iter().any(|(ours, _)| *ours == partition));
+        Ok(stalled)
+    }
+
+    /// Looks at a partition.
+    fn look(&mut self, partition: u32, committed: u64, end: u64, now: Instant) -> Look {
         let seen = self.seen.entry(partition).or_insert(Seen { committed, since: now });
         if committed != seen.committed || committed >= end {
             *seen = Seen { committed, since: now };
-            return false;
+            return Look::Moves;
         }
-        let is_stalled = now.saturating_duration_since(seen.since) >= self.patience;
-        if is_stalled {
-            seen.since = now;
+        if now.saturating_duration_since(seen.since) < self.patience {
+            return Look::Stands;
         }
-        is_stalled
+        seen.since = now;
+        Look::Stalled
     }
 
     /// The partition is not ours any more.
@@ -55,27 +114,28 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{STALL, Watchdog};
+    use super::Look::{Moves, Stalled, Stands};
+    use super::{Look, STALL, Watchdog};
 
     #[test]
     fn only_lag_that_stands_still_is_a_stall() {
         let start = Instant::now();
         let mut dog = Watchdog::new(STALL);
-        let mut check = |seconds: u64, committed: u64, end: u64, expected: bool| {
+        let mut check = |seconds: u64, committed: u64, end: u64, expected: Look| {
             let now = start + Duration::from_secs(seconds);
             assert_eq!(dog.look(0, committed, end, now), expected, "at {seconds} s");
         };
-        check(0, 5, 9, false);
-        check(29, 5, 9, false);
-        check(30, 5, 9, true);
-        check(31, 5, 9, false);
-        check(60, 5, 9, true);
-        check(61, 6, 9, false);
-        check(90, 6, 9, false);
-        check(91, 6, 9, true);
-        check(92, 9, 9, false);
-        check(200, 9, 9, false);
-        check(201, 9, 10, false);
-        check(231, 9, 10, true);
+        check(0, 5, 9, Stands);
+        check(29, 5, 9, Stands);
+        check(30, 5, 9, Stalled);
+        check(31, 5, 9, Stands);
+        check(60, 5, 9, Stalled);
+        check(61, 6, 9, Moves);
+        check(90, 6, 9, Stands);
+        check(91, 6, 9, Stalled);
+        check(92, 9, 9, Moves);
+        check(200, 9, 9, Moves);
+        check(201, 9, 10, Stands);
+        check(231, 9, 10, Stalled);
     }
 }

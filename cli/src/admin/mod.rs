@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, and what the commands ask of a running MozDef.
 //!
-//! In: HTTP on loopback. Out: Prometheus text and JSON. Never: changes; this
-//! listener has no authentication, so it only reads.
+//! In: HTTP on loopback; from elsewhere only where `admin.serves` is `health`. Out: Prometheus text and JSON. Never:
+//! changes; this listener has no authentication, so it only reads.
 
 mod alerts;
 mod dead;
@@ -18,6 +18,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use model::config::AdminServes;
 use model::metrics::{Stage, metrics};
 use model::time::Clock;
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub(crate) struct Admin {
     pub sinks: sink::Readiness,
     /// The time.
     pub clock: Clock,
+    /// What is answered.
+    pub serves: AdminServes,
 }
 
 /// Whether the process can do its work, and what it waits for.
@@ -63,18 +66,22 @@ pub(crate) async fn serve(
     admin: Arc<Admin>,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/", get(home))
+    let health = Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/api/status", get(status))
-        .route("/api/search", get(search::search))
-        .route("/api/alerts", get(alerts::list))
-        .route("/api/alerts/next", get(alerts::next))
-        .route("/api/dead", get(dead::list))
-        .route("/api/dead/show", get(dead::show))
-        .with_state(admin);
+        .route("/readyz", get(readyz));
+    let router = match admin.serves {
+        AdminServes::Health => health,
+        AdminServes::Everything => health
+            .route("/", get(home))
+            .route("/api/status", get(status))
+            .route("/api/search", get(search::search))
+            .route("/api/alerts", get(alerts::list))
+            .route("/api/alerts/next", get(alerts::next))
+            .route("/api/dead", get(dead::list))
+            .route("/api/dead/show", get(dead::show)),
+    };
+    let router = router.with_state(admin);
     axum::serve(listener, router).with_graceful_shutdown(ended).await
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::ledger::{Account, Finished, Ledger};
 use super::{Delivery, DeliveryOptions, Outcome};
 use crate::dead::letter;
+use crate::health::Doing;
 use crate::log::{Consumer, FetchLimits, LogError, Polled, SharedLog, Transaction};
 use crate::partition::{Effect, Input, Partition, Span};
 use crate::record::{NewRecord, Record};
@@ -98,12 +99,16 @@ impl Driver {
     /// Runs consumer after consumer.
     pub(super) async fn run(mut self) -> Result<(), LogError> {
         while !self.shutdown.is_set() {
+            self.options.health.joining();
             match self.log.subscribe(self.options.group, self.options.input).await {
-                Ok(mut consumer) => match self.consume(&mut *consumer).await? {
-                    End::Drained => return Ok(()),
-                    End::Rebuild => {}
-                },
-                Err(error) => self.wait_after(error).await?,
+                Ok(mut consumer) => {
+                    self.options.health.succeeded(Doing::Join);
+                    match self.consume(&mut *consumer).await? {
+                        End::Drained => return Ok(()),
+                        End::Rebuild => {}
+                    }
+                }
+                Err(error) => self.wait_after(Doing::Join, error).await?,
             }
         }
         Ok(())
@@ -122,8 +127,11 @@ impl Driver {
                     self.commit(consumer).await?;
                 }
                 polled = consumer.poll(wait, limits) => match polled {
-                    Ok(polled) => self.polled(consumer, polled).await?,
-                    Err(error) => self.wait_after(error).await?,
+                    Ok(polled) => {
+                        self.options.health.polled(consumer.is_member());
+                        self.polled(consumer, polled).await?;
+                    }
+                    Err(error) => self.wait_after(Doing::Read, error).await?,
                 },
             }
             if Instant::now() >= self.next_measure {
@@ -164,16 +172,18 @@ impl Driver {
     }
 
     async fn assigned(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        self.options.health.given(partitions);
         for partition in partitions {
             let committed = loop {
                 match self.log.committed(self.options.group, self.options.input, *partition).await {
                     Ok(committed) => break committed,
-                    Err(error) => self.wait_after(error).await?,
+                    Err(error) => self.wait_after(Doing::Restore, error).await?,
                 }
                 if self.shutdown.is_set() {
                     return Ok(());
                 }
             };
+            self.options.health.succeeded(Doing::Restore);
             self.epoch = self.epoch.wrapping_add(1);
             self.partitions.insert(*partition, Partition::with_epoch(committed, self.epoch));
             let (group, topic) = (self.options.group, self.options.input);
@@ -302,12 +312,14 @@ impl Driver {
         let mut outcome = consumer.commit(Transaction { outputs, offsets: offsets.clone() }).await;
         while let Err(LogError::OutcomeUnknown(why)) = outcome {
             tracing::warn!(group = self.options.group, why, "asking again");
+            self.options.health.failed_because(Doing::Commit, why);
             tokio::time::sleep(SETTLE).await;
             outcome = consumer.settle().await;
         }
         match outcome {
             Ok(()) => {
                 metrics().commits.with_label_values(&[self.options.group]).inc();
+                self.options.health.succeeded(Doing::Commit);
                 let mut account = Account::default();
                 for (partition, next) in offsets {
                     if let Some(state) = self.partitions.get_mut(&partition) {
@@ -321,6 +333,7 @@ impl Driver {
             Err(error) => {
                 let Verdict::Retry { after_ms } = error.verdict() else { return Err(error) };
                 tracing::warn!(group = self.options.group, %error, after_ms, "committing again later");
+                self.options.health.failed(Doing::Commit, &error);
                 for (partition, _) in offsets {
                     if let Some(state) = self.partitions.get_mut(&partition) {
                         state.step(Input::CommitFailed);
@@ -387,6 +400,7 @@ impl Driver {
 
     fn forget(&mut self, partitions: &[u32], how: Input) {
         self.give_back_unsent(partitions);
+        self.options.health.gone(partitions);
         for partition in partitions {
             if let Some(mut state) = self.partitions.remove(partition) {
                 state.step(how);
@@ -403,27 +417,14 @@ impl Driver {
     async fn measure(&mut self, consumer: &mut dyn Consumer) -> Result<bool, LogError> {
         self.next_measure = Instant::now().checked_add(MEASURE).unwrap_or_else(Instant::now);
         let (group, topic) = (self.options.group, self.options.input);
-        let mut rebuild = false;
-        for (partition, state) in &self.partitions {
-            let stable = match self.log.extent(topic, *partition).await {
-                Ok(extent) => extent.stable,
-                Err(error) if error.is_retryable() => continue,
-                Err(error) => return Err(error),
-            };
-            let reached = state.reached(consumer.position(*partition));
-            let lag = stable.saturating_sub(reached);
-            let labels = [group, topic.name(), &partition.to_string()];
-            metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
-            if self.watchdog.look(*partition, reached, stable, Instant::now()) {
-                let in_flight = state.is_working();
-                tracing::error!(group, %topic, partition, lag, in_flight, "the partition stands still");
-                metrics().stalled.with_label_values(&[group]).inc();
-                // What is in flight waits for the outside, and a log that refuses commits for itself: a new consumer
-                // helps neither.
-                rebuild |= !in_flight && self.commit_after.is_none();
-            }
-        }
-        Ok(rebuild)
+        let reached = |(partition, state): (&u32, &Partition)| {
+            (*partition, state.reached(consumer.position(*partition)))
+        };
+        let reached: Vec<(u32, u64)> = self.partitions.iter().map(reached).collect();
+        let stalled = self.watchdog.measure(&*self.log, group, topic, &reached, &self.options.health).await?;
+        // What is in flight waits for the outside, and a log that refuses commits for itself: a new consumer helps neither.
+        let is_idle = |partition| self.partitions.get(partition).is_some_and(|state| !state.is_working());
+        Ok(self.commit_after.is_none() && stalled.iter().any(is_idle))
     }
 
     /// The end: what is in flight is waited for within the grace time; the rest is delivered again later.
@@ -436,7 +437,8 @@ impl Driver {
     }
 
     /// Waits as the error asks, unless shutdown comes first. Errors that do not get better come back.
-    async fn wait_after(&mut self, error: LogError) -> Result<(), LogError> {
+    async fn wait_after(&mut self, doing: Doing, error: LogError) -> Result<(), LogError> {
+        self.options.health.failed(doing, &error);
         let Verdict::Retry { after_ms } = error.verdict() else { return Err(error) };
         tracing::warn!(group = self.options.group, %error, after_ms, "trying again");
         tokio::select! {

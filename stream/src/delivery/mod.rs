@@ -18,6 +18,7 @@ use model::time::Clock;
 use model::topic::Topic;
 
 use self::driver::Driver;
+use crate::health::Health;
 use crate::log::{LogError, SharedLog};
 use crate::record::Record;
 use crate::shutdown::Shutdown;
@@ -63,6 +64,8 @@ pub struct DeliveryOptions {
     pub batch_wait_ms: u64,
     /// Batches under way at once.
     pub in_flight_max: usize,
+    /// Told how the loop fares; a fresh one for each loop.
+    pub health: Health,
 }
 
 /// Runs until shutdown (waits for what is in flight up to the grace time, commits, returns `Ok`) or until the log is broken.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::driver::Driver;
 use super::{Delivery, DeliveryOptions, Outcome};
+use crate::health::Health;
 use crate::local::{LocalOptions, open};
 use crate::record::{Headers, NewRecord, Record};
 use crate::shutdown::channel;
@@ -53,6 +54,7 @@ async fn a_hanging_delivery_is_told_and_does_not_hold_up_the_end() {
     let values = ["a", "b", "hang", "c", "d"];
     log.produce(values.into_iter().map(record).collect()).await.unwrap();
     let (sender, mut hung) = mpsc::unbounded_channel();
+    let health = Health::default();
     let options = DeliveryOptions {
         group: "hangs",
         stage: Stage::AlertSink,
@@ -61,6 +63,7 @@ async fn a_hanging_delivery_is_told_and_does_not_hold_up_the_end() {
         batch_bytes_max: 1 << 20,
         batch_wait_ms: 1,
         in_flight_max: 2,
+        health: health.clone(),
     };
     let (trigger, shutdown) = channel();
     let mut driver = Driver::new(log.clone(), options, Arc::new(Hangs(sender)), shutdown);
@@ -75,6 +78,7 @@ async fn a_hanging_delivery_is_told_and_does_not_hold_up_the_end() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), told).await.expect("the stall to be told");
+    assert_eq!(health.reasons(), ["partition 0 stands still for 0 s, 3 records behind"]);
     // A new consumer would not help: the delivery is left alone, and is asked only once.
     assert!(hung.try_recv().is_err());
     trigger.fire();

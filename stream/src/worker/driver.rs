@@ -16,6 +16,7 @@ use super::hands::Hands;
 use super::restore::restore;
 use super::{Worker, WorkerOptions};
 use crate::dead::too_large_letter;
+use crate::health::Doing;
 use crate::invariants::{DL_2, hold};
 use crate::log::{Consumer, FetchLimits, LogError, Polled, SharedLog, Transaction};
 use crate::partition::{Effect, Input, Partition};
@@ -98,12 +99,16 @@ impl Driver {
     /// Runs consumer after consumer.
     pub(super) async fn run(mut self) -> Result<(), LogError> {
         while !self.shutdown.is_set() {
+            self.options.health.joining();
             match self.log.subscribe(self.options.group, self.options.input).await {
-                Ok(mut consumer) => match self.consume(&mut *consumer).await? {
-                    End::Drained => return Ok(()),
-                    End::Rebuild => {}
-                },
-                Err(error) => self.wait_after(error).await?,
+                Ok(mut consumer) => {
+                    self.options.health.succeeded(Doing::Join);
+                    match self.consume(&mut *consumer).await? {
+                        End::Drained => return Ok(()),
+                        End::Rebuild => {}
+                    }
+                }
+                Err(error) => self.wait_after(Doing::Join, error).await?,
             }
         }
         Ok(())
@@ -120,6 +125,9 @@ impl Driver {
                 () = shutdown.wait() => return self.drain(consumer).await,
                 polled = consumer.poll(wait, LIMITS) => polled,
             };
+            if polled.is_ok() {
+                self.options.health.polled(consumer.is_member());
+            }
             match polled {
                 Ok(Polled::Assigned(partitions)) => self.assigned(&partitions).await?,
                 Ok(Polled::Revoked(partitions)) => {
@@ -140,7 +148,7 @@ impl Driver {
                 Ok(Polled::Nothing { .. }) => self.commit(consumer).await?,
                 Err(error) => {
                     self.abort(consumer).await?;
-                    self.wait_after(error).await?;
+                    self.wait_after(Doing::Read, error).await?;
                 }
             }
             if Instant::now() >= self.next_tick && self.tick(consumer).await? {
@@ -154,18 +162,24 @@ impl Driver {
 
     /// Restores the state of new partitions and begins at their committed offsets.
     async fn assigned(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        self.options.health.given(partitions);
+        for partition in partitions {
+            self.options.health.restoring(*partition, 0, 0);
+        }
         for partition in partitions.iter().copied() {
             loop {
                 match restored(&self.log, &self.options, partition).await {
                     Ok((committed, restored)) => {
+                        self.options.health.succeeded(Doing::Restore);
                         let (count, now) = (restored.len(), self.clock.now());
                         self.hands.run(move |worker| worker.assigned(partition, restored, now)).await?;
                         self.partitions.insert(partition, Partition::new(committed));
+                        self.options.health.restored(partition);
                         let (group, topic) = (self.options.group, self.options.input);
                         tracing::debug!(group, %topic, partition, committed, restored = count, "assigned");
                         break;
                     }
-                    Err(error) => self.wait_after(error).await?,
+                    Err(error) => self.wait_after(Doing::Restore, error).await?,
                 }
                 if self.shutdown.is_set() {
                     return Ok(());
@@ -247,25 +261,13 @@ impl Driver {
     /// Lag as metrics; `true` when a partition stands still and a new consumer may help.
     async fn measure(&mut self, consumer: &mut dyn Consumer) -> Result<bool, LogError> {
         let (group, topic) = (self.options.group, self.options.input);
-        let mut is_stalled = false;
-        for (partition, state) in &self.partitions {
-            let stable = match self.log.extent(topic, *partition).await {
-                Ok(extent) => extent.stable,
-                Err(error) if error.is_retryable() => continue,
-                Err(error) => return Err(error),
-            };
-            let reached = state.reached(consumer.position(*partition));
-            let lag = stable.saturating_sub(reached);
-            let labels = [group, topic.name(), &partition.to_string()];
-            metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
-            if self.watchdog.look(*partition, reached, stable, Instant::now()) {
-                tracing::error!(group, %topic, partition, lag, held_up = self.held_up, "the partition stands still");
-                metrics().stalled.with_label_values(&[group]).inc();
-                is_stalled = true;
-            }
-        }
+        let reached = |(partition, state): (&u32, &Partition)| {
+            (*partition, state.reached(consumer.position(*partition)))
+        };
+        let reached: Vec<(u32, u64)> = self.partitions.iter().map(reached).collect();
+        let stalled = self.watchdog.measure(&*self.log, group, topic, &reached, &self.options.health).await?;
         // A log that refuses commits is not helped by a new consumer.
-        Ok(is_stalled && !self.held_up)
+        Ok(!stalled.is_empty() && !self.held_up)
     }
 
     /// Commits what is pending. What had no effect is rewound, to be run again after a while.
@@ -289,13 +291,14 @@ impl Driver {
         if !moved.is_empty() || !self.pending.outputs.is_empty() {
             let outputs = std::mem::take(&mut self.pending.outputs);
             let outcome = consumer.commit(Transaction { outputs, offsets }).await;
-            if let Err(error) = settled(consumer, self.options.group, outcome).await {
+            if let Err(error) = settled(consumer, &self.options, outcome).await {
                 self.abort(consumer).await?;
                 self.held_up = true;
-                return self.wait_after(error).await;
+                return self.wait_after(Doing::Commit, error).await;
             }
             metrics().commits.with_label_values(&[self.options.group]).inc();
             metrics().taken(self.options.stage, self.pending.taken);
+            self.options.health.succeeded(Doing::Commit);
         }
         self.held_up = false;
         for (partition, next) in moved {
@@ -323,6 +326,7 @@ impl Driver {
     /// Partitions go: in good order after a commit, or lost.
     async fn revoked(&mut self, partitions: &[u32], how: Input) -> Result<(), LogError> {
         let mut gone = Vec::new();
+        self.options.health.gone(partitions);
         for partition in partitions {
             self.watchdog.forget(*partition);
             if let Some(mut state) = self.partitions.remove(partition) {
@@ -354,7 +358,8 @@ impl Driver {
     }
 
     /// Waits as the error asks, unless shutdown comes first. Errors that do not get better come back.
-    async fn wait_after(&mut self, error: LogError) -> Result<(), LogError> {
+    async fn wait_after(&mut self, doing: Doing, error: LogError) -> Result<(), LogError> {
+        self.options.health.failed(doing, &error);
         let Verdict::Retry { after_ms } = error.verdict() else { return Err(error) };
         tracing::warn!(group = self.options.group, %error, after_ms, "trying again");
         tokio::select! {
@@ -372,8 +377,9 @@ async fn restored(
     partition: u32,
 ) -> Result<(u64, Vec<Record>), LogError> {
     let committed = log.committed(options.group, options.input, partition).await?;
+    let tell = |done, of| options.health.restoring(partition, done, of);
     let restored = match options.changelog {
-        Some(changelog) => restore(&**log, changelog, partition).await?,
+        Some(changelog) => restore(&**log, changelog, partition, &tell).await?,
         None => Vec::new(),
     };
     Ok((committed, restored))
@@ -382,12 +388,13 @@ async fn restored(
 /// A commit whose outcome is unknown is asked about until it is known; it is never run again.
 async fn settled(
     consumer: &mut dyn Consumer,
-    group: &str,
+    options: &WorkerOptions,
     outcome: Result<(), LogError>,
 ) -> Result<(), LogError> {
     let mut outcome = outcome;
     while let Err(LogError::OutcomeUnknown(why)) = outcome {
-        tracing::warn!(group, why, "asking again what became of a commit");
+        tracing::warn!(group = options.group, why, "asking again what became of a commit");
+        options.health.failed_because(Doing::Commit, why);
         tokio::time::sleep(SETTLE).await;
         outcome = consumer.settle().await;
     }

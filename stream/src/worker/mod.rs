@@ -15,6 +15,7 @@ use model::time::{Clock, Timestamp};
 use model::topic::Topic;
 
 use self::driver::Driver;
+use crate::health::Health;
 use crate::log::{LogError, SharedLog};
 use crate::record::{NewRecord, Record};
 use crate::shutdown::Shutdown;
@@ -52,6 +53,8 @@ pub struct WorkerOptions {
     pub input: Topic,
     /// Topic of the same partition number that holds the worker's state.
     pub changelog: Option<Topic>,
+    /// Told how the loop fares; a fresh one for each loop.
+    pub health: Health,
 }
 
 /// Runs until shutdown (drains and commits, then returns `Ok`) or until the log is broken.

@@ -17,11 +17,19 @@ const BLOCKED: Duration = Duration::from_millis(20);
 const LIMITS: FetchLimits = FetchLimits { records_max: 2000, bytes_max: 1 << 20 };
 
 /// The newest record of each key, in order of offset.
-pub(super) async fn restore(log: &dyn Log, topic: Topic, partition: u32) -> Result<Vec<Record>, LogError> {
+///
+/// `tell` hears how many of how many offsets are read.
+pub(super) async fn restore(
+    log: &dyn Log,
+    topic: Topic,
+    partition: u32,
+    tell: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<Record>, LogError> {
     let extent = log.extent(topic, partition).await?;
     let mut newest: HashMap<Bytes, Record, RandomState> = HashMap::default();
     let mut next = extent.start;
     while next < extent.end {
+        tell(next.saturating_sub(extent.start), extent.end.saturating_sub(extent.start));
         let fetched = log.fetch(topic, partition, next, LIMITS).await?;
         if fetched.next <= next {
             // A transaction is open before the end: a predecessor's last words, or its time-out. Neither can be skipped.

@@ -12,6 +12,7 @@ use model::topic::Topic;
 
 use super::driver::Driver;
 use super::{Worker, WorkerOptions};
+use crate::health::Health;
 use crate::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError, Polled, SharedLog, Transaction};
 use crate::record::{Headers, NewRecord, Position, Record};
 use crate::shutdown::channel;
@@ -64,7 +65,11 @@ impl Consumer for ParkedConsumer {
         self.polls += 1;
         match self.polls {
             1 => Ok(Polled::Assigned(vec![0])),
-            2 if !self.is_first => Ok(Polled::Records(0, vec![record()])),
+            2 if !self.is_first => {
+                // Long enough for the test to see that the stall is told until the record is through.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok(Polled::Records(0, vec![record()]))
+            }
             _ => {
                 tokio::time::sleep(wait).await;
                 Ok(Polled::Nothing { at_end: Vec::new() })
@@ -108,17 +113,31 @@ impl Worker for Still {
 async fn a_parked_partition_gets_a_new_consumer() {
     let committed = Arc::new(AtomicU32::new(0));
     let log: SharedLog = Arc::new(Parked { consumers: AtomicU32::new(0), committed: committed.clone() });
-    let options = WorkerOptions { group: "parked", stage: Stage::Match, input: Topic::Raw, changelog: None };
+    let health = Health::default();
+    let options = WorkerOptions {
+        group: "parked",
+        stage: Stage::Match,
+        input: Topic::Raw,
+        changelog: None,
+        health: health.clone(),
+    };
     let (trigger, shutdown) = channel();
     let mut driver = Driver::new(log, options, Box::new(Still), Clock::System, shutdown);
     driver.watchdog = Watchdog::new(Duration::from_millis(500));
     let running = tokio::spawn(driver.run());
+    let mut told = String::new();
     let moved = async {
         while committed.load(Ordering::SeqCst) == 0 {
+            told.extend(health.reasons().into_iter().find(|reason| reason.contains("stands still")));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It is told until it has moved, and not longer.
+        while !health.reasons().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), moved).await.expect("a new consumer");
+    assert!(told.starts_with("partition 0 stands still for 0 s, 1 records behind"), "{told}");
     assert_eq!(metrics().stalled.with_label_values(&["parked"]).get(), 1);
     trigger.fire();
     running.await.unwrap().unwrap();

@@ -11,6 +11,7 @@ use model::metrics::{Stage, metrics};
 use model::time::Clock;
 use model::topic::Topic;
 use stream::delivery::{Delivery, DeliveryOptions, Outcome, run_delivery};
+use stream::health::Health;
 use stream::log::{LogError, SharedLog};
 use stream::record::{Headers, NewRecord, Record};
 use stream::shutdown::{Trigger, channel};
@@ -31,6 +32,7 @@ fn options(stage: Stage) -> DeliveryOptions {
         batch_bytes_max: 1 << 20,
         batch_wait_ms: 5,
         in_flight_max: 4,
+        health: Health::default(),
     }
 }
 

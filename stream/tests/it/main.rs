@@ -14,6 +14,7 @@
 mod contract;
 mod delivery_loop;
 mod flaky;
+mod health;
 mod kill9;
 mod kit;
 mod local_contract;

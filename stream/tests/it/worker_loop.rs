@@ -9,6 +9,7 @@ use model::headers;
 use model::metrics::{Stage, metrics};
 use model::time::{Clock, Timestamp};
 use model::topic::Topic;
+use stream::health::Health;
 use stream::log::{FetchLimits, LogError, RECORD_BYTES_MAX, SharedLog};
 use stream::record::{Headers, NewRecord, Record};
 use stream::shutdown::{Trigger, channel};
@@ -69,7 +70,13 @@ impl Worker for Numbering {
 }
 
 fn options(stage: Stage) -> WorkerOptions {
-    WorkerOptions { group: "numbering", stage, input: Topic::Raw, changelog: Some(Topic::Windows) }
+    WorkerOptions {
+        group: "numbering",
+        stage,
+        input: Topic::Raw,
+        changelog: Some(Topic::Windows),
+        health: Health::default(),
+    }
 }
 
 type Running = (Trigger, JoinHandle<Result<(), LogError>>);
@@ -190,7 +197,13 @@ async fn ticks_come_each_second_and_say_where_the_end_is() {
     let log = local.log();
     log.produce(vec![to(Topic::Raw, 1, "x")]).await.unwrap();
     let (sender, ticks) = std::sync::mpsc::channel();
-    let options = WorkerOptions { group: "heart", stage: Stage::Match, input: Topic::Raw, changelog: None };
+    let options = WorkerOptions {
+        group: "heart",
+        stage: Stage::Match,
+        input: Topic::Raw,
+        changelog: None,
+        health: Health::default(),
+    };
     let running = start(&log, options, Heart(sender), Clock::System);
     // Until both partitions were seen at their ends, and their heartbeats are there.
     let mut ended = std::collections::BTreeSet::new();
@@ -237,7 +250,13 @@ async fn an_output_too_large_becomes_a_dead_letter() {
     let log = local.log();
     log.produce(vec![to(Topic::Raw, 1, "x")]).await.unwrap();
     let (sender, told) = std::sync::mpsc::channel();
-    let options = WorkerOptions { group: "giant", stage: Stage::Match, input: Topic::Raw, changelog: None };
+    let options = WorkerOptions {
+        group: "giant",
+        stage: Stage::Match,
+        input: Topic::Raw,
+        changelog: None,
+        health: Health::default(),
+    };
     let running = start(&log, options, Giant(sender), Clock::System);
     caught_up(&log, "giant", Topic::Raw).await;
     stop(running).await;
@@ -271,7 +290,13 @@ async fn a_worker_that_panics_stops_the_stage_with_nothing_committed() {
     let local = Local::start().await;
     let log = local.log();
     log.produce(vec![to(Topic::Raw, 0, "x")]).await.unwrap();
-    let options = WorkerOptions { group: "panics", stage: Stage::Match, input: Topic::Raw, changelog: None };
+    let options = WorkerOptions {
+        group: "panics",
+        stage: Stage::Match,
+        input: Topic::Raw,
+        changelog: None,
+        health: Health::default(),
+    };
     let (_trigger, running) = start(&log, options, Panics, Clock::System);
     let ended = tokio::time::timeout(SOON, running).await.unwrap().unwrap();
     assert!(matches!(&ended, Err(LogError::Broken(why)) if why.contains("panic")), "{ended:?}");
