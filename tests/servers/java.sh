@@ -68,7 +68,7 @@ free_port() {
 alive() {
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) || return 1
-    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF -- "-Dmozdef.folder=$1" || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- "-Dmozdef.folder=$1" || return 1
     grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null && return 1
     echo "$pid"
 }

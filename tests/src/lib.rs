@@ -14,4 +14,5 @@ pub mod oracle;
 pub mod process;
 pub mod random;
 pub mod server;
+pub mod servers;
 
