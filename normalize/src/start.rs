@@ -56,7 +56,7 @@ impl Settings {
         Ok(Settings {
             hostname: if config.hostname.is_empty() { machine_name() } else { config.hostname.clone() },
             limits: config.event.into(),
-            zone_minutes: 0,
+            zone_minutes: config.zone_minutes,
             geoip: config.geoip_database.as_deref().map(GeoDatabase::open).transpose()?,
             plugins: plugins.map(|plugin| Box::new(plugin) as Box<dyn Plugin>).collect(),
         })

@@ -168,6 +168,9 @@ pub struct NormalizeConfig {
     pub hostname: String,
     /// Limits of one event.
     pub event: EventLimits,
+    /// Minutes east of Greenwich of dates and syslog times that name no zone.
+    #[schemars(range(min = -840, max = 840))]
+    pub zone_minutes: i32,
     /// Plugins that do not run, by name.
     pub disabled_plugins: Vec<String>,
     /// MaxMind city database (`.mmdb`); no geolocation when absent.

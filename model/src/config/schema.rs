@@ -88,9 +88,11 @@ impl<'s> Walk<'s> {
     }
 
     fn range(&mut self, schema: &Json, number: &serde_json::Number, tree: &Tree, key: &str) {
-        let bound = |name: &str| schema.get(name).and_then(Json::as_u64);
+        let whole =
+            |number: &Json| number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
+        let bound = |name: &str| schema.get(name).and_then(whole);
         let (low, high) = (bound("minimum").unwrap_or(0), bound("maximum"));
-        if number.as_u64().is_some_and(|n| n >= low && high.is_none_or(|high| n <= high)) {
+        if whole(&Json::from(number.clone())).is_some_and(|n| n >= low && high.is_none_or(|high| n <= high)) {
             return;
         }
         let expected = match high {

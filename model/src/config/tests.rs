@@ -95,6 +95,11 @@ fn values_of_the_wrong_type_or_range_say_what_was_expected() {
     );
     check("log: {partitions: 65}", "1:19: log.partitions: expected a whole number from 1 to 64, found `65`");
     check("log: {partitions: -1}", "1:19: log.partitions: expected a whole number from 1 to 64, found `-1`");
+    check("normalize: {zone_minutes: -840}", "");
+    check(
+        "normalize: {zone_minutes: -841}",
+        "1:27: normalize.zone_minutes: expected a whole number from -840 to 840, found `-841`",
+    );
     check("log: {partitions: 1.5}", "1:19: log.partitions: expected a whole number, found `1.5`");
     check(
         "log: {partitions: 99999999999999999999}",

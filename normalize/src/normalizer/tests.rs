@@ -193,3 +193,22 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
         );
     }
 }
+
+#[test]
+fn times_without_a_zone_are_read_in_the_configured_one() {
+    let config = model::config::NormalizeConfig { zone_minutes: -330, ..Default::default() };
+    let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
+    let mut normalizer = Normalizer::new(Settings::from_config(&config).unwrap());
+    for (format, value, expected) in [
+        (Format::Syslog, "<38>Mar  3 13:06:56 bastion sshd[1291]: x", "2020-03-03T18:36:56+00:00"),
+        (Format::Json, r#"{"timestamp":"2020-03-03 13:06:56"}"#, "2020-03-03T18:36:56+00:00"),
+        (Format::Json, r#"{"timestamp":"2020-03-03 13:06:56Z"}"#, "2020-03-03T13:06:56+00:00"),
+    ] {
+        let value = value.as_bytes();
+        let raw = Raw { value, format, received, endpoint: None, custom_endpoint: false, digest: None };
+        let Normalized::Event { json, .. } = normalizer.normalize(raw, &mut Tally::default()) else {
+            panic!()
+        };
+        contains(std::str::from_utf8(json).unwrap(), &[&format!(r#""utctimestamp":"{expected}""#)]);
+    }
+}
