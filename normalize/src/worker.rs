@@ -183,7 +183,7 @@ fn event_id(log_id: &str, record: &Record) -> EventId {
 }
 
 fn event_headers(record: &Record, received: Timestamp, index: Option<&str>, id: Option<&str>) -> Headers {
-    let mut headers = Headers::with_capacity(5)
+    let mut headers = Headers::with_capacity(6)
         .with(headers::RECEIVED, received.millis().to_string())
         .with(headers::ORIGIN, record.origin());
     if let Some(index) = index {
@@ -192,8 +192,11 @@ fn event_headers(record: &Record, received: Timestamp, index: Option<&str>, id: 
     if let Some(id) = id {
         headers.push(headers::DOCUMENT_ID, id.to_owned());
     }
-    if let Some(backfill) = record.headers.get(headers::BACKFILL) {
-        headers.push(headers::BACKFILL, backfill.clone());
+    // The backfill mark; and the client's id, by which the sink knows that the event may come again.
+    for name in [headers::BACKFILL, headers::CLIENT_ID] {
+        if let Some(value) = record.headers.get(name) {
+            headers.push(name, value.clone());
+        }
     }
     headers
 }

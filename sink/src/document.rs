@@ -31,12 +31,28 @@ pub(crate) enum Write {
     },
 }
 
+/// How long after a request its repetition is still known for one where midnight lies between them, in milliseconds.
+const REPEATED_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Whether the same event may be in the index of another day: its client may have sent it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// No.
+    Never,
+    /// It may come again for the index of the next day.
+    Next,
+    /// It may be in this index of the day before.
+    Before(String),
+}
+
 /// A document on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) index: String,
     pub(crate) id: String,
     pub(crate) write: Write,
+    pub(crate) repeat: Repeat,
     /// JSON without a line feed.
     pub(crate) source: Bytes,
 }
@@ -66,7 +82,24 @@ pub(crate) fn event(record: &Record) -> Meant {
         Some(id) => (Some(id), Write::Replace { version: u64::try_from(received).unwrap_or(0), same: true }),
         None => (std::str::from_utf8(&record.key).ok(), Write::Create),
     };
-    document(record, index, id, write)
+    let repeat = match write {
+        Write::Create if record.headers.get(headers::CLIENT_ID).is_some() => repeat(prefix, received),
+        _ => Repeat::Never,
+    };
+    document(record, index, id, write, repeat)
+}
+
+/// By the distance from midnight of an event with its client's own id.
+fn repeat(prefix: &str, received: i64) -> Repeat {
+    let of_day = received.rem_euclid(DAY_MS);
+    if of_day < REPEATED_MS {
+        let before = Timestamp::from_millis(received.saturating_sub(DAY_MS)).day();
+        Repeat::Before(format!("{prefix}-{before}"))
+    } else if of_day >= DAY_MS - REPEATED_MS {
+        Repeat::Next
+    } else {
+        Repeat::Never
+    }
 }
 
 /// The document of a record of `mozdef.alerts`.
@@ -89,10 +122,11 @@ pub(crate) fn alert(record: &Record) -> Meant {
     let revision = record.headers.get_str(headers::REVISION).and_then(|text| text.parse::<u64>().ok());
     let Some(version) = revision else { return malformed("header revision is missing or no number") };
     let index = format!("{ALERTS}-{}", fired.month());
-    document(record, index, std::str::from_utf8(&record.key).ok(), Write::Replace { version, same: false })
+    let (id, write) = (std::str::from_utf8(&record.key).ok(), Write::Replace { version, same: false });
+    document(record, index, id, write, Repeat::Never)
 }
 
-fn document(record: &Record, index: String, id: Option<&str>, write: Write) -> Meant {
+fn document(record: &Record, index: String, id: Option<&str>, write: Write, repeat: Repeat) -> Meant {
     let Some(id) = id.filter(|id| !id.is_empty()) else { return malformed("no document id") };
     if !(record.value.starts_with(b"{") && record.value.ends_with(b"}")) {
         return malformed("the value is no JSON object");
@@ -104,7 +138,7 @@ fn document(record: &Record, index: String, id: Option<&str>, write: Write) -> M
             record.value.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect::<Vec<u8>>().into()
         }
     };
-    Meant::Document(Document { index, id: id.to_owned(), write, source })
+    Meant::Document(Document { index, id: id.to_owned(), write, repeat, source })
 }
 
 fn malformed(why: &str) -> Meant {
@@ -160,7 +194,7 @@ mod tests {
     use model::topic::Topic;
     use stream::record::{Headers, Record};
 
-    use super::{Document, Meant, Write, alert, event};
+    use super::{Document, Meant, Repeat, Write, alert, event};
 
     fn record(topic: Topic, key: &str, value: &str, headers: &[(&'static str, &str)]) -> Record {
         let headers = headers.iter().fold(Headers::new(), |all, (name, value)| {
@@ -203,6 +237,27 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn check_repeat(received: &str, headers: &[(&'static str, &str)], expected: Repeat) {
+        let headers = [&[("received", received)], headers].concat();
+        let Meant::Document(document) = event(&record(Topic::Events, "ab", "{}", &headers)) else { panic!() };
+        assert_eq!(document.repeat, expected, "{received}");
+    }
+
+    #[test]
+    fn near_midnight_events_with_their_clients_id_may_be_in_two_indices() {
+        let client = ("client-id", "x");
+        let before = |index: &str| Repeat::Before(index.to_owned());
+        check_repeat("1717977600000", &[client], before("events-20240609"));
+        check_repeat("1717981199999", &[client, ("index", "x")], before("x-20240609"));
+        check_repeat("1717981200000", &[client], Repeat::Never);
+        check_repeat("1718060399999", &[client], Repeat::Never);
+        check_repeat("1718060400000", &[client], Repeat::Next);
+        check_repeat("1718063999999", &[client], Repeat::Next);
+        check_repeat("1718063999999", &[], Repeat::Never);
+        check_repeat("1717977600000", &[client, ("document-id", "y")], Repeat::Never);
+    }
+
     #[test]
     fn an_alert_goes_to_the_month_of_its_first_firing() {
         let value = r#"{"summary":"s","utctimestamp":"2024-06-30T23:59:59+00:00"}"#;
@@ -242,6 +297,7 @@ mod tests {
             index: "events-20240610".to_owned(),
             id: "a".repeat(32),
             write: Write::Create,
+            repeat: Repeat::Never,
             source: Bytes::from_static(b"{}"),
         };
         let mut body = Vec::new();

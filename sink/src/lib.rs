@@ -28,7 +28,7 @@ use model::topic::Topic;
 use stream::delivery::{Delivery, DeliveryOptions};
 
 use self::backoff::Backoff;
-use self::bulk::Bulk;
+use self::bulk::{Bulk, Midnight};
 use self::deliveries::{AlertDelivery, EventDelivery};
 use self::health::Health;
 use self::index::{Index, IndexError};
@@ -90,6 +90,7 @@ pub async fn start(config: &SinkConfig, url: &str) -> Result<Parts, IndexError> 
             health,
             documents_max: config.bulk_documents_max,
             bytes_max: config.bulk_bytes_max,
+            midnight: Midnight::default(),
         }
     };
     let events = bulk("event sink", seed);
@@ -123,6 +124,5 @@ fn options(config: &SinkConfig, group: &'static str, stage: Stage, input: Topic)
         batch_bytes_max: config.bulk_bytes_max,
         batch_wait_ms: config.bulk_wait_ms,
         in_flight_max: config.bulk_in_flight_max,
-        health: stream::health::Health::default(),
     }
 }

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use model::event::{Event, Object, Path, Value};
+use model::event::{Event, Limits, Object, Path, Value};
 
-use super::unmapped::{LIMITS, UNMAPPED, move_within};
+use super::unmapped::{UNMAPPED, move_within};
 
 /// Whether `stored` is `source`, or became of it by moving values that did not fit.
 pub(super) fn is_same(source: &Bytes, stored: Object<'_>) -> bool {
     let mut event = Event::new();
-    if event.parse(source, &LIMITS).is_err() {
+    if event.parse(source, &Limits::MAX).is_err() {
         return false;
     }
     if let (Some(ours), Some(theirs)) = (digest(event.root()), digest(stored)) {

@@ -17,6 +17,7 @@
 //! | anything else | is dead: `index_refused` |
 
 mod conflict;
+mod midnight;
 mod reply;
 mod round;
 mod unmapped;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::error::Reason;
-use model::event::{Event, Path, Value};
+use model::event::{Event, Limits, Path, Value};
 use model::metrics::metrics;
 use opensearch::http::Method;
 use serde_json::json;
@@ -38,6 +39,7 @@ use crate::health::Health;
 use crate::index::{Index, IndexError};
 use crate::indices::Indices;
 
+pub(crate) use self::midnight::Midnight;
 use self::round::{Open, Round, Wait, decide};
 pub(crate) use self::unmapped::UNMAPPED;
 
@@ -55,6 +57,7 @@ pub(crate) struct Bulk {
     pub(crate) health: Arc<Health>,
     pub(crate) documents_max: usize,
     pub(crate) bytes_max: usize,
+    pub(crate) midnight: Midnight,
 }
 
 /// Failures in a row, and the waits after them.
@@ -65,19 +68,31 @@ impl Bulk {
     /// Writes until every document is settled. Outcomes are in the order of the documents.
     pub(crate) async fn write(&self, documents: Vec<Document>) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = documents.iter().map(|_| None).collect();
-        let open =
-            documents.into_iter().enumerate().map(|(slot, document)| Open::new(slot, document)).collect();
-        let open = self.with_indices(open, &mut outcomes).await;
+        let open = documents.into_iter().enumerate().map(|(slot, document)| Open::new(slot, document));
+        let (repeated, open): (Vec<Open>, Vec<Open>) = open.partition(midnight::may_be_before);
+        let held = self.midnight.hold(&open).await;
+        self.write_open(open, &mut outcomes).await;
+        drop(held);
+        let repeated = self.not_before(repeated, &mut outcomes).await;
+        self.write_open(repeated, &mut outcomes).await;
+        let unsettled = || Outcome::Dead { reason: Reason::IndexRefused, detail: "never settled".to_owned() };
+        debug_assert!(outcomes.iter().all(Option::is_some), "every document is settled");
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unsettled)).collect()
+    }
+
+    /// Writes until each of these is settled.
+    async fn write_open(&self, open: Vec<Open>, outcomes: &mut [Option<Outcome>]) {
+        let open = self.with_indices(open, outcomes).await;
         let mut requests = self.requests(open);
         let mut failures = Failures::default();
         while let Some(request) = requests.pop_front() {
             let answer = self.index.bulk(body(&request)).await;
             let mut round = decide(request, answer);
             count(&round);
-            settle(&mut outcomes, std::mem::take(&mut round.settled));
+            settle(outcomes, std::mem::take(&mut round.settled));
             let exists = std::mem::take(&mut round.exists);
             if !exists.is_empty() {
-                let gone = self.compare(exists, &mut outcomes).await;
+                let gone = self.compare(exists, own_index, outcomes).await;
                 round.again.extend(gone);
             }
             if let Some((first, second)) = round.halves.take() {
@@ -101,14 +116,11 @@ impl Bulk {
                 }
             }
             let again =
-                if round.missing.is_empty() { again } else { self.with_indices(again, &mut outcomes).await };
+                if round.missing.is_empty() { again } else { self.with_indices(again, outcomes).await };
             if !again.is_empty() {
                 requests.push_front(again);
             }
         }
-        let unsettled = || Outcome::Dead { reason: Reason::IndexRefused, detail: "never settled".to_owned() };
-        debug_assert!(outcomes.iter().all(Option::is_some), "every document is settled");
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unsettled)).collect()
     }
 
     /// Makes the indices that the documents go to. Documents whose index cannot be are settled.
@@ -188,20 +200,28 @@ impl Bulk {
         requests
     }
 
-    /// Settles documents whose id is taken. Those that are gone by now are given back.
-    async fn compare(&self, exists: Vec<Open>, outcomes: &mut [Option<Outcome>]) -> Vec<Open> {
+    /// Settles documents whose id is taken in the index that `index_of` names. The others are given back.
+    async fn compare(
+        &self,
+        open: Vec<Open>,
+        index_of: fn(&Document) -> &str,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Vec<Open> {
         let mut gone = Vec::new();
-        let mut left = exists;
+        let mut left = open;
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(COMPARED_MAX));
-            let stored = self.stored(&left).await;
+            let stored = self.stored(&left, index_of).await;
             for (open, stored) in left.into_iter().zip(stored) {
                 match stored {
                     None => gone.push(open),
                     Some(true) => settle(outcomes, vec![(open.slot, Outcome::Done)]),
                     Some(false) => {
-                        let detail =
-                            format!("{}/{} holds another document", open.document.index, open.document.id);
+                        let detail = format!(
+                            "{}/{} holds another document",
+                            index_of(&open.document),
+                            open.document.id
+                        );
                         settle(
                             outcomes,
                             vec![(open.slot, Outcome::Dead { reason: Reason::IdConflict, detail })],
@@ -215,9 +235,11 @@ impl Bulk {
     }
 
     /// For each document, whether the stored one of its id is the same; `None` where there is none. Tries until it is known.
-    async fn stored(&self, open: &[Open]) -> Vec<Option<bool>> {
-        let docs: Vec<_> =
-            open.iter().map(|open| json!({"_index": open.document.index, "_id": open.document.id})).collect();
+    async fn stored(&self, open: &[Open], index_of: fn(&Document) -> &str) -> Vec<Option<bool>> {
+        let docs: Vec<_> = open
+            .iter()
+            .map(|open| json!({"_index": index_of(&open.document), "_id": open.document.id}))
+            .collect();
         let request = Bytes::from(json!({"docs": docs}).to_string());
         let mut failures = Failures::default();
         loop {
@@ -236,6 +258,10 @@ impl Bulk {
     }
 }
 
+fn own_index(document: &Document) -> &str {
+    &document.index
+}
+
 impl Failures {
     async fn pause(&mut self, bulk: &Bulk, wait: &Wait) {
         self.0 = self.0.saturating_add(1);
@@ -250,7 +276,7 @@ impl Failures {
 /// Reads the reply to `_mget`. `None` where it does not fit what was asked.
 fn compared(body: &[u8], open: &[Open]) -> Option<Vec<Option<bool>>> {
     let mut reply = Event::new();
-    reply.parse(body, &unmapped::LIMITS).ok()?;
+    reply.parse(body, &Limits::MAX).ok()?;
     let docs = reply.get(&Path::new("docs")).and_then(Value::as_array)?;
     if docs.len() != open.len() {
         return None;

@@ -12,7 +12,7 @@ use stream::delivery::Outcome;
 
 use super::Bulk;
 use crate::backoff::Backoff;
-use crate::document::{Document, Write};
+use crate::document::{Document, Repeat, Write};
 use crate::fake_index::{FakeIndex, Step};
 use crate::health::Health;
 use crate::index::Index;
@@ -30,12 +30,13 @@ async fn bulk(fake: &FakeIndex) -> Bulk {
         health: Arc::new(Health::default()),
         documents_max: 100,
         bytes_max: 1 << 20,
+        midnight: super::Midnight::default(),
     }
 }
 
 fn document(id: &str, source: &str) -> Document {
     let source = Bytes::copy_from_slice(source.as_bytes());
-    Document { index: DAY.to_owned(), id: id.to_owned(), write: Write::Create, source }
+    Document { index: DAY.to_owned(), id: id.to_owned(), write: Write::Create, repeat: Repeat::Never, source }
 }
 
 /// Ten events, `e0` to `e9`.
@@ -308,4 +309,40 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// An event of the last hour of a day, and what its client sends again after midnight.
+fn across_midnight(id: &str, source: &str) -> (Document, Document) {
+    let first = Document { repeat: Repeat::Next, ..document(id, source) };
+    let repeat = Repeat::Before(DAY.to_owned());
+    (first, Document { index: "events-20240611".to_owned(), repeat, ..document(id, source) })
+}
+
+#[tokio::test]
+async fn an_event_sent_again_after_midnight_is_one() {
+    let fake = FakeIndex::start(Vec::new()).await;
+    let bulk = bulk(&fake).await;
+    let (first, again) = across_midnight("a", r#"{"summary":"s"}"#);
+    let (_, fresh) = across_midnight("b", r#"{"summary":"t"}"#);
+    // Within one request, and later; what was not there before goes to its own day.
+    for documents in [vec![again.clone(), first], vec![again, fresh]] {
+        let count = documents.len();
+        assert_eq!(reasons(&bulk.write(documents).await), vec![None; count]);
+    }
+    let stored: Vec<_> = fake.documents().into_keys().collect();
+    let expected =
+        [(DAY, "a"), ("events-20240611", "b")].map(|(index, id)| (index.to_owned(), id.to_owned()));
+    assert_eq!(stored, expected);
+    let (_, other) = across_midnight("a", r#"{"summary":"other"}"#);
+    assert_eq!(reasons(&bulk.write(vec![other]).await), [Some(Reason::IdConflict)]);
+}
+
+#[tokio::test]
+async fn a_repetition_waits_for_the_first_that_is_still_being_written() {
+    let fake = FakeIndex::start(vec![Step::Whole(503), Step::Whole(503)]).await;
+    let bulk = bulk(&fake).await;
+    let (first, again) = across_midnight("a", r#"{"summary":"s"}"#);
+    let (one, two) = tokio::join!(bulk.write(vec![first]), bulk.write(vec![again]));
+    assert_eq!(reasons(&[one, two].concat()), [None, None]);
+    assert_eq!(fake.documents().len(), 1);
 }

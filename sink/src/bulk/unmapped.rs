@@ -11,14 +11,10 @@ use model::event::{Event, Limits, Object, Path, Value};
 /// Top-level object of moved values; the template keeps it out of the mapping, so nothing in it can conflict.
 pub(crate) const UNMAPPED: &str = "unmapped";
 
-/// Documents come from our own log, where they have kept to limits already.
-pub(super) const LIMITS: Limits =
-    Limits { bytes_max: usize::MAX, depth_max: usize::MAX, fields_max: usize::MAX };
-
 /// Moves the value at a path, or the nearest value around it that can be moved. `None` where there is none.
 pub(super) fn moved(source: &Bytes, path: &str) -> Option<Bytes> {
     let mut event = Event::new();
-    event.parse(source, &LIMITS).ok()?;
+    event.parse(source, &Limits::MAX).ok()?;
     move_within(&mut event, path).then(|| written(&event))
 }
 
