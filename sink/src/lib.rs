@@ -124,5 +124,6 @@ fn options(config: &SinkConfig, group: &'static str, stage: Stage, input: Topic)
         batch_bytes_max: config.bulk_bytes_max,
         batch_wait_ms: config.bulk_wait_ms,
         in_flight_max: config.bulk_in_flight_max,
+        health: stream::health::Health::default(),
     }
 }
