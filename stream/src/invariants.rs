@@ -40,6 +40,14 @@ table! {
     LG_7 = "LG-7", "Compaction never takes the newest record of a key, unless it is an old tombstone.";
     LG_8 = "LG-8", "An offset is never given twice, also when every record has expired.";
     LG_9 = "LG-9", "A partition has one owner in a group, and a new one only when the commits of the old one are over.";
+    I1 = "I1", "An acknowledged event is in the index, or dead with a reason.";
+    I2 = "I2", "What is stored is what was sent.";
+    I3 = "I3", "An event, a match and a revision of an alert are there once, whatever is read again or sent again.";
+    I4 = "I4", "Alerts are those of a naive computation in event time, each once.";
+    I5 = "I5", "Once nothing fails any more a fresh event passes soon, and all that waited comes to rest.";
+    I6 = "I6", "The committed offset of a stage never passes a record that is not finished.";
+    I7 = "I7", "Memory, queues and disk stay within their bounds.";
+    I8 = "I8", "No stage ends by itself, and for each stage in = out + dropped + dead at rest.";
 }
 
 /// Asserts an invariant in debug builds; the failure names it.

@@ -89,6 +89,9 @@ pub async fn serve(
 }
 
 /// The paths alone, without a listener.
-pub(crate) fn router(config: HttpConfig, log: SharedLog, clock: Clock) -> Result<Router, AccessError> {
+///
+/// # Errors
+/// [`AccessError`] where the configuration does not say who may send.
+pub fn router(config: HttpConfig, log: SharedLog, clock: Clock) -> Result<Router, AccessError> {
     Ok(routes::router(Arc::new(routes::Gateway::new(config, log, clock)?)))
 }

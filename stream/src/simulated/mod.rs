@@ -214,6 +214,11 @@ impl Cluster {
         });
     }
 
+    /// Compaction alone, now.
+    pub fn compact(&self) {
+        self.upkeep(i64::MAX, usize::MAX);
+    }
+
     /// Retention and compaction, now.
     pub fn upkeep(&self, age_ms: i64, bytes_max: usize) {
         self.0.with(|broker| broker.upkeep(age_ms, bytes_max));

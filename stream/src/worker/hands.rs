@@ -1,8 +1,14 @@
 //! Runs the worker's synchronous code beside the async threads.
 //!
 //! In: a piece of work. Out: its result. Never: two pieces at once.
+//!
+//! On a runtime of one thread the work is done on the spot: nobody else would
+//! run meanwhile, and a simulation must not depend on the order of threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use model::metrics::metrics;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::Worker;
 use crate::log::LogError;
@@ -26,6 +32,12 @@ impl Hands {
     ) -> Result<R, LogError> {
         let gone = || LogError::Broken(format!("the worker of {} has panicked", self.group));
         let mut worker = self.worker.take().ok_or_else(gone)?;
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            // A worker that has panicked is not used again.
+            let result = catch_unwind(AssertUnwindSafe(|| work(&mut *worker))).map_err(|_| gone())?;
+            self.worker = Some(worker);
+            return Ok(result);
+        }
         let mut task = tokio::task::spawn_blocking(move || {
             let result = work(&mut *worker);
             (worker, result)
