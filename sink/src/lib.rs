@@ -72,14 +72,21 @@ impl Readiness {
 pub async fn start(config: &SinkConfig, url: &str) -> Result<Parts, IndexError> {
     let password = std::env::var(PASSWORD_VARIABLE).ok();
     let index = Index::new(url, config.user.as_deref(), password.as_deref())?;
+    // Two instances must not wait in step; which one waits how long is all the same.
+    Ok(start_over(config, index, u64::from(std::process::id())).await)
+}
+
+/// The same over an index that is there already; waits are by this seed.
+pub async fn start_over(config: &SinkConfig, index: Index, seed: u64) -> Parts {
     let indices = Arc::new(Indices::new(index.clone(), config.clone()));
     match tokio::time::timeout(START_TIMEOUT, indices.prepare_templates()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the index is not ready yet; events wait in the log for it"),
-        Err(_) => tracing::warn!(url, "the index does not answer yet; events wait in the log for it"),
+        Err(_) => {
+            let url = index.url();
+            tracing::warn!(url, "the index does not answer yet; events wait in the log for it");
+        }
     }
-    // Two instances must not wait in step; which one waits how long is all the same.
-    let seed = u64::from(std::process::id());
     let bulk = |sink, seed| {
         let health = Arc::new(Health::default());
         Bulk {
@@ -97,7 +104,7 @@ pub async fn start(config: &SinkConfig, url: &str) -> Result<Parts, IndexError> 
     let alerts = bulk("alert sink", seed.rotate_left(32));
     let readiness =
         Readiness(vec![("event sink", events.health.clone()), ("alert sink", alerts.health.clone())]);
-    Ok(Parts {
+    Parts {
         deliveries: vec![
             (
                 "event sink",
@@ -112,7 +119,7 @@ pub async fn start(config: &SinkConfig, url: &str) -> Result<Parts, IndexError> 
         ],
         search: search::Searcher::new(index),
         readiness,
-    })
+    }
 }
 
 fn options(config: &SinkConfig, group: &'static str, stage: Stage, input: Topic) -> DeliveryOptions {
