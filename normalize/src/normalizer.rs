@@ -4,6 +4,7 @@
 //! receipt. Out: JSON in normal form; or dropped, by which plugin; or dead,
 //! and why. Never: I/O, a clock, or state from one event to the next.
 
+use model::config::SitesConfig;
 use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
 use model::ids::Hex;
@@ -90,6 +91,7 @@ pub struct Normalizer {
     limits: Limits,
     zone_minutes: i32,
     geoip: Option<GeoDatabase>,
+    sites: SitesConfig,
     chain: Chain,
     mapper: Mapper,
     marks: Marks,
@@ -134,6 +136,7 @@ impl Normalizer {
             limits: settings.limits,
             zone_minutes: settings.zone_minutes,
             geoip: settings.geoip,
+            sites: settings.sites,
             chain: Chain::new(settings.plugins),
             mapper: Mapper::default(),
             marks: Marks::default(),
@@ -210,6 +213,7 @@ impl Normalizer {
             now: raw.received,
             hostname: &self.hostname,
             geoip: self.geoip.as_ref(),
+            sites: &self.sites,
             metadata: Metadata::default(),
         };
         match self.chain.run(&mut self.event, &mut context, tally)? {
@@ -296,7 +300,13 @@ impl Normalizer {
         if let Err(error) = self.event.parse(document, &self.limits.for_normal_form()) {
             return Alone::Unreadable(error.to_string());
         }
-        let mut context = Context { now, hostname: &self.hostname, geoip: self.geoip.as_ref(), metadata };
+        let mut context = Context {
+            now,
+            hostname: &self.hostname,
+            geoip: self.geoip.as_ref(),
+            sites: &self.sites,
+            metadata,
+        };
         match self.chain.run_alone(name, &mut self.event, &mut context) {
             None => Alone::UnknownPlugin,
             Some(Ok(Outcome::Dropped)) => Alone::Dropped,

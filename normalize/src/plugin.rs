@@ -5,6 +5,7 @@
 //! Out: changed, unchanged or dropped; perhaps an index and an id.
 //! Never: I/O, clocks or randomness.
 
+use model::config::SitesConfig;
 use model::event::{EditError, Event};
 use model::time::Timestamp;
 
@@ -94,6 +95,8 @@ pub struct Context<'a> {
     pub hostname: &'a str,
     /// Geolocation, where a database is configured.
     pub geoip: Option<&'a GeoDatabase>,
+    /// Sites that host names tell.
+    pub sites: &'a SitesConfig,
     /// Index and id, as set so far.
     pub metadata: Metadata,
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use model::config::NormalizeConfig;
+use model::config::{NormalizeConfig, SitesConfig};
 use model::event::Limits;
 
 use crate::builtin;
@@ -20,6 +20,8 @@ pub struct Settings {
     pub zone_minutes: i32,
     /// Geolocation; none without a database.
     pub geoip: Option<GeoDatabase>,
+    /// Sites that host names tell.
+    pub sites: SitesConfig,
     /// The plugins, in any order.
     pub plugins: Vec<Box<dyn Plugin>>,
 }
@@ -58,6 +60,7 @@ impl Settings {
             limits: config.event.into(),
             zone_minutes: config.zone_minutes,
             geoip: config.geoip_database.as_deref().map(GeoDatabase::open).transpose()?,
+            sites: config.sites.clone(),
             plugins: plugins.map(|plugin| Box::new(plugin) as Box<dyn Plugin>).collect(),
         })
     }

@@ -54,7 +54,9 @@ fn run(plugin: &Builtin, case: &Value) -> Result<(Value, Metadata), String> {
     let hostname = recorded.or_else(|| text(&case["mozdefhostname"]));
     let index = text(&case["metadata_in"]["index"]).filter(|index| index != "events");
     let metadata = Metadata { index, id: text(&case["metadata_in"]["id"]) };
-    let mut context = Context { now, hostname: hostname.as_deref().unwrap_or("test"), geoip: None, metadata };
+    let sites = normalize::cases::sites();
+    let hostname = hostname.as_deref().unwrap_or("test");
+    let mut context = Context { now, hostname, geoip: None, sites: &sites, metadata };
     let outcome = (plugin.run)(&mut event, &mut context).map_err(|error| error.to_string())?;
     let out = serde_json::from_str(&event.to_json()).map_err(|error| error.to_string())?;
     if outcome == Outcome::Unchanged && out != case["input"] {

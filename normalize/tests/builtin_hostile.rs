@@ -30,6 +30,12 @@ const MEMBERS: &[&str] = &[
     "errors",
     "utctimestamp",
     "endpoint",
+    "version",
+    "asset",
+    "vuln",
+    "zone",
+    "sourcename",
+    "description",
 ];
 
 /// Members of `details` that plugins read.
@@ -103,6 +109,32 @@ const DETAILS: &[&str] = &[
     "auid",
     "cmdline",
     "message",
+    "event",
+    "body",
+    "head_commit",
+    "repository",
+    "sender",
+    "object",
+    "operator",
+    "participant",
+    "logName",
+    "protoPayload",
+    "jsonPayload",
+    "textPayload",
+    "timestamp",
+    "finding",
+    "resource",
+    "instanceDetails",
+    "networkInterfaces",
+    "action",
+    "actionType",
+    "category",
+    "title",
+    "target",
+    "policy",
+    "check",
+    "test",
+    "hostname",
 ];
 
 /// Texts that steer plugins into their branches.
@@ -151,6 +183,20 @@ const TEXTS: &[&str] = &[
     "1548043032.187 412 10.0.0.1 5 - - TCP_DENIED 403 158 453 GET http://é/ http - text/html",
     "1 1 a b/c 1 CONNECT [ - d/e -",
     "auditd",
+    "guardduty",
+    "UnauthorizedAccess:EC2/SSHBruteForce",
+    "githubeventsqs",
+    "push",
+    "pubsub",
+    "stackdriver",
+    "projects/p/logs/syslog",
+    "activity",
+    "gceactivity",
+    "syslog",
+    "zoom",
+    "vulnerability",
+    "complianceitems",
+    "h.private.dc1.mozilla.com",
     "listThings",
     "0",
 ];
@@ -203,7 +249,8 @@ proptest! {
         for plugin in ALL {
             let mut after = before.clone();
             let metadata = Metadata::default();
-            let mut context = Context { now: Timestamp::EPOCH, hostname: "mozdef.test", geoip: None, metadata };
+            let (now, sites) = (Timestamp::EPOCH, model::config::SitesConfig::default());
+            let mut context = Context { now, hostname: "mozdef.test", geoip: None, sites: &sites, metadata };
             match (plugin.run)(&mut after, &mut context) {
                 Ok(Outcome::Unchanged) => prop_assert_eq!(after.to_json(), before.to_json(), "{}", plugin.name),
                 Ok(Outcome::Changed | Outcome::Dropped) => {}

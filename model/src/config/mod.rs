@@ -175,6 +175,18 @@ pub struct NormalizeConfig {
     pub disabled_plugins: Vec<String>,
     /// MaxMind city database (`.mmdb`); no geolocation when absent.
     pub geoip_database: Option<PathBuf>,
+    /// What the plugin `mozilla_location` knows of sites.
+    pub sites: SitesConfig,
+}
+
+/// Sites whose codes stand in host names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SitesConfig {
+    /// Codes of datacenters.
+    pub datacenters: Vec<String>,
+    /// Codes of offices.
+    pub offices: Vec<String>,
 }
 
 /// Rules and windows.

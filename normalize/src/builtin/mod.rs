@@ -6,6 +6,7 @@ mod auditd_fixup;
 mod bro_fixup;
 mod cloudtrail;
 mod cloudtrail_record;
+mod compliance_items;
 mod custom_doc_type;
 mod details;
 mod drop_message;
@@ -14,29 +15,43 @@ mod epoch;
 mod eve;
 mod filterlog;
 mod geoip;
+mod github_fields;
+mod github_webhooks;
 mod google_fixup;
+mod guard_duty;
+mod guard_duty_fields;
 mod ip_fixup;
+mod large_strings;
 mod ldap_fixup;
 mod lower_keys;
+mod md5;
+mod mozilla_location;
+mod nagios_hostname;
 mod netflow_fixup;
 mod observium;
 mod pam;
 mod parse_sshd;
 mod parse_su;
 mod python_text;
+mod rebuilt;
 mod remove_dots;
 mod rt_flow;
 mod snmptt;
 mod squid_fixup;
 mod sshd_find_ip;
+mod stackdriver;
+mod stackdriver_audit;
+mod stackdriver_syslog;
 mod sudo;
 mod suricata_eve;
 mod suricata_fixup;
 #[cfg(test)]
 pub(crate) mod testing;
 mod ttl_auditd;
+mod vulnerability;
 mod zeek;
 mod zeek_json;
+mod zoom_fixup;
 
 use crate::plugin::Builtin;
 
@@ -46,14 +61,20 @@ pub const ALL: &[Builtin] = &[
     bro_fixup::BRO_FIXUP,
     cloudtrail::CLOUDTRAIL,
     cloudtrail_record::CLOUDTRAIL_RECORD,
+    compliance_items::COMPLIANCE_ITEMS,
     custom_doc_type::CUSTOM_DOC_TYPE,
     drop_message::DROP_MESSAGE,
     filterlog::FILTERLOG,
     geoip::GEOIP,
+    github_webhooks::GITHUB_WEBHOOKS,
     google_fixup::GOOGLE_FIXUP,
+    guard_duty::GUARD_DUTY,
     ip_fixup::IP_FIXUP,
+    large_strings::LARGE_STRINGS,
     ldap_fixup::LDAP_FIXUP,
     lower_keys::LOWER_KEYS,
+    mozilla_location::MOZILLA_LOCATION,
+    nagios_hostname::NAGIOS_HOSTNAME,
     netflow_fixup::NETFLOW_FIXUP,
     observium::OBSERVIUM,
     parse_sshd::PARSE_SSHD,
@@ -63,11 +84,17 @@ pub const ALL: &[Builtin] = &[
     snmptt::SNMPTT,
     squid_fixup::SQUID_FIXUP,
     sshd_find_ip::SSHD_FIND_IP,
+    stackdriver::STACKDRIVER,
+    stackdriver_audit::STACKDRIVER_AUDIT,
+    stackdriver_audit::STACKDRIVER_GCE_ACTIVITY,
+    stackdriver_syslog::STACKDRIVER_SYSLOG,
     sudo::SUDO,
     suricata_eve::SURICATA_EVE,
     suricata_fixup::SURICATA_FIXUP,
     ttl_auditd::TTL_AUDITD,
+    vulnerability::VULNERABILITY,
     zeek_json::ZEEK_JSON,
+    zoom_fixup::ZOOM_FIXUP,
 ];
 
 #[cfg(test)]

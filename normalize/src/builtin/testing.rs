@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::config::SitesConfig;
 use model::event::Event;
 use model::time::Timestamp;
 
@@ -23,20 +24,28 @@ pub(crate) fn outcome_of(plugin: &Builtin, event: &str) -> Outcome {
     run(plugin, event, None).0
 }
 
+/// Where the plugin sends an event.
 #[track_caller]
-fn run(plugin: &Builtin, event: &str, geoip: Option<&GeoDatabase>) -> (Outcome, Event) {
+pub(crate) fn metadata_of(plugin: &Builtin, event: &str) -> Metadata {
+    run(plugin, event, None).2
+}
+
+#[track_caller]
+fn run(plugin: &Builtin, event: &str, geoip: Option<&GeoDatabase>) -> (Outcome, Event, Metadata) {
     let mut event = Event::from_json(event).unwrap_or_else(|error| panic!("{error} in {event}"));
     let now = Timestamp::parse_rfc3339(NOW).unwrap();
-    let mut context = Context { now, hostname: "mozdef.test", geoip, metadata: Metadata::default() };
+    let sites = SitesConfig { datacenters: vec!["dc1".to_owned()], offices: vec!["of1".to_owned()] };
+    let metadata = Metadata::default();
+    let mut context = Context { now, hostname: "mozdef.test", geoip, sites: &sites, metadata };
     let outcome =
         (plugin.run)(&mut event, &mut context).unwrap_or_else(|error| panic!("{}: {error}", plugin.name));
-    (outcome, event)
+    (outcome, event, context.metadata)
 }
 
 /// An event and what the plugin makes of it; order of members aside.
 #[track_caller]
 pub(crate) fn check(plugin: &Builtin, event: &str, expected: &str) {
-    let (outcome, out) = run(plugin, event, None);
+    let (outcome, out, _) = run(plugin, event, None);
     let value = |text: &str| {
         serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|error| panic!("{error} in {text}"))
     };
@@ -47,7 +56,7 @@ pub(crate) fn check(plugin: &Builtin, event: &str, expected: &str) {
 /// An event that the plugin leaves alone, and says so.
 #[track_caller]
 pub(crate) fn check_unchanged(plugin: &Builtin, event: &str) {
-    let (outcome, out) = run(plugin, event, None);
+    let (outcome, out, _) = run(plugin, event, None);
     assert_eq!(outcome, Outcome::Unchanged, "{event}");
     assert_eq!(out.to_json(), Event::from_json(event).unwrap().to_json(), "{event}");
 }

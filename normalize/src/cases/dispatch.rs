@@ -109,10 +109,12 @@ fn made(case: &Value) -> Outcome {
         Ok(event) => event,
         Err(error) => return Outcome::Failed(format!("input: {error}")),
     };
+    let sites = super::sites();
     let mut context = Context {
         now: super::now(case),
         hostname: super::hostname(case),
         geoip: None,
+        sites: &sites,
         metadata: Metadata::default(),
     };
     let verdict = Chain::new(plugins).run(&mut event, &mut context, &mut Tally::default());

@@ -10,6 +10,7 @@ mod dispatch;
 mod functions;
 mod pipeline;
 
+use model::config::SitesConfig;
 use model::time::Timestamp;
 use serde_json::Value;
 
@@ -62,6 +63,12 @@ impl Area {
     pub fn from_folder(name: &str) -> Option<Area> {
         Area::ALL.into_iter().find(|area| area.folder() == name)
     }
+}
+
+/// Sites as the configuration names them that the original came with.
+pub fn sites() -> SitesConfig {
+    let codes = |codes: [&str; 3]| codes.map(str::to_owned).to_vec();
+    SitesConfig { datacenters: codes(["abc1", "abc2", "abc3"]), offices: codes(["chicago1", "ny1", "sfo1"]) }
 }
 
 /// Runs one case of `<area>/<file>.jsonl`. `listed`: its row of the deviations, where it has one.

@@ -59,7 +59,8 @@ fn is_built(name: &str) -> bool {
 }
 
 fn normalizer(case: &Value) -> Result<Normalizer, Outcome> {
-    let config = NormalizeConfig { hostname: hostname(case).to_owned(), ..NormalizeConfig::default() };
+    let (hostname, sites) = (hostname(case).to_owned(), super::sites());
+    let config = NormalizeConfig { hostname, sites, ..NormalizeConfig::default() };
     match Settings::from_config(&config) {
         Ok(settings) => Ok(Normalizer::new(settings)),
         Err(error) => Err(Outcome::Failed(error.to_string())),

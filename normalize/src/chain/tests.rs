@@ -50,8 +50,14 @@ fn check(plugins: Vec<Box<dyn Plugin>>, input: &str, expected: &str) -> (Vec<Str
     chain.begin();
     loop {
         let mut event = Event::from_json(input).unwrap();
-        let mut context =
-            Context { now: Timestamp::EPOCH, hostname: "h", geoip: None, metadata: Metadata::default() };
+        let sites = model::config::SitesConfig::default();
+        let mut context = Context {
+            now: Timestamp::EPOCH,
+            hostname: "h",
+            geoip: None,
+            sites: &sites,
+            metadata: Metadata::default(),
+        };
         let got = match chain.run(&mut event, &mut context, &mut Tally::default()).unwrap() {
             Verdict::Kept => event.to_json(),
             Verdict::Dropped { number } => {
