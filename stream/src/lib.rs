@@ -9,6 +9,7 @@ pub mod dead;
 pub mod delivery;
 pub mod health;
 pub mod invariants;
+pub mod kafka;
 pub mod local;
 pub mod log;
 pub mod partition;

@@ -109,6 +109,11 @@ pub trait Consumer: Send {
         None
     }
 
+    /// Whether nothing more can come of this consumer: drop it and subscribe again.
+    fn is_dead(&mut self) -> bool {
+        false
+    }
+
     /// Whether the group has taken us in: with partitions, or without any, where there are more members than partitions.
     fn is_member(&mut self) -> bool {
         true

@@ -125,6 +125,12 @@ impl Member {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether all these partitions are ours.
+    pub(super) fn holds(&self, offsets: &[(u32, u64)]) -> bool {
+        let state = self.lock();
+        offsets.iter().all(|(partition, _)| state.held.contains_key(partition))
+    }
+
     /// An error that the driver is to hear of.
     pub(super) fn complain(&self, error: LogError, is_dead: bool) {
         let mut state = self.lock();
@@ -177,7 +183,9 @@ impl Member {
             state.held.insert(*partition, held);
         }
         state.is_member = true;
-        state.events.push_back(Event::Assigned(partitions.to_vec()));
+        if !partitions.is_empty() {
+            state.events.push_back(Event::Assigned(partitions.to_vec()));
+        }
         drop(state);
         let assigned = match native.rebalance_protocol() {
             RebalanceProtocol::Eager => native.assign(&assignment),
@@ -271,8 +279,11 @@ impl Role for Arc<Member> {
         for (partition, held) in &mut state.held {
             let Some(seen) = topic.partitions.get(&look::number(*partition)) else { continue };
             let is_dust = held.must_seek || held.is_astray || held.since.elapsed() < DUST;
-            if seen.fetchq_cnt == 0 && seen.eof_offset >= 0 && !is_dust {
-                held.reached = Some(look::offset(seen.eof_offset));
+            let end = look::offset(seen.eof_offset);
+            // What is left in the queue may be no record; while nothing is read it stays there.
+            let is_given = seen.fetchq_cnt == 0 || held.next >= end;
+            if seen.eof_offset >= 0 && is_given && !is_dust {
+                held.reached = Some(end);
             }
         }
         drop(state);

@@ -16,6 +16,8 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
+use tokio::time::Instant;
+
 use super::client::{Context, Looking, Threads, Voice};
 use super::look::{self, ANSWER, Client, Looker};
 use super::names::Names;
@@ -27,6 +29,8 @@ use crate::log::{DEAD_RECORD_BYTES_MAX, RECORD_BYTES_MAX, SharedLog};
 
 /// Bytes of a batch around one record.
 const FRAME: usize = 4096;
+/// How long the news of a topic may take to spread among brokers.
+const SPREAD: Duration = Duration::from_secs(3);
 /// Time between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_millis(500);
 /// Rounds between two looks at the number of partitions.
@@ -148,10 +152,18 @@ fn cluster(client: &Client, names: &Names) -> Result<Cluster, (KafkaError, Strin
         let cause = if said.is_empty() { error.to_string() } else { said };
         (error, cause)
     };
-    let mut partitions = Vec::new();
-    for topic in Topic::ALL {
-        partitions.push(count(client, names.wire(topic)).map_err(failed)?);
-    }
+    let began = Instant::now();
+    let partitions = loop {
+        let mut partitions = Vec::new();
+        for topic in Topic::ALL {
+            partitions.push(count(client, names.wire(topic)).map_err(failed)?);
+        }
+        // A topic that was made just now is not known to every broker yet.
+        if partitions.iter().all(Option::is_some) || began.elapsed() >= SPREAD {
+            break partitions;
+        }
+        std::thread::sleep(ROUND);
+    };
     // Errors of the connection are events; they are served here, so that the text is there.
     while client.poll(Duration::ZERO).is_some() {}
     let none = || failed(KafkaError::MetadataFetch(Code::OperationTimedOut));

@@ -282,13 +282,10 @@ impl Consumer for KafkaConsumer {
         // First who we are, then what is ours: a partition that goes after this makes the former out of date (LG-5).
         let native = self.native()?;
         let metadata = native.group_metadata();
-        {
-            let state = self.member.lock();
-            if transaction.offsets.iter().any(|(partition, _)| !state.held.contains_key(partition)) {
-                return Err(LogError::Fenced);
-            }
+        if !self.member.holds(&transaction.offsets) {
+            return Err(LogError::Fenced);
         }
-        let outcome = self.committer.commit(&native, metadata, transaction).await;
+        let outcome = self.committer.commit((&native, &self.member), metadata, transaction).await;
         self.note(outcome)
     }
 

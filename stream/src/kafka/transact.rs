@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::Core;
 use super::client::Threads;
 use super::failure::{code, is_stale_member, unavailable};
-use super::member::Native;
+use super::member::{Member, Native};
 use super::poll::offsets;
 use super::producer::{Ended, Transactor, Work};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -29,6 +29,10 @@ use crate::log::{LogError, Transaction};
 
 /// Longest wait for a plain commit; then its outcome is unknown.
 const PLAIN: Duration = Duration::from_secs(10);
+/// Longest wait for the next generation of the group.
+const BETWEEN: Duration = Duration::from_secs(3);
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(20);
 /// Time between two looks at log lines and tokens while nothing is to be done.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -38,8 +42,16 @@ type Reply = Result<(), LogError>;
 
 enum Job {
     Transaction(Box<Work>, oneshot::Sender<Reply>),
-    Plain(Arc<Native>, Moved, oneshot::Sender<Reply>),
+    Plain(Plain, oneshot::Sender<Reply>),
     Settle(oneshot::Sender<Reply>),
+}
+
+/// Offsets alone, and whose they are.
+#[derive(Clone)]
+struct Plain {
+    native: Arc<Native>,
+    member: Arc<Member>,
+    moved: Moved,
 }
 
 /// The commits of one member.
@@ -59,7 +71,7 @@ struct Open {
     offsets: Moved,
     reply: Option<oneshot::Receiver<Reply>>,
     /// A plain commit can be made again as it is.
-    plain: Option<Arc<Native>>,
+    plain: Option<Plain>,
 }
 
 impl Committer {
@@ -71,7 +83,7 @@ impl Committer {
     /// Commits. `metadata`: who we are, as it was before our partitions were looked at.
     pub(super) async fn commit(
         &mut self,
-        native: &Arc<Native>,
+        (native, member): (&Arc<Native>, &Arc<Member>),
         metadata: Option<ConsumerGroupMetadata>,
         transaction: Transaction,
     ) -> Result<Moved, LogError> {
@@ -92,7 +104,11 @@ impl Committer {
             None if self.is_transactional => {
                 return Err(LogError::Unavailable("the group has not taken us in yet".to_owned()));
             }
-            None => (Job::Plain(Arc::clone(native), offsets.clone(), sender), Some(Arc::clone(native))),
+            None => {
+                let (native, member) = (Arc::clone(native), Arc::clone(member));
+                let plain = Plain { native, member, moved: offsets.clone() };
+                (Job::Plain(plain.clone(), sender), Some(plain))
+            }
         };
         self.send(job)?;
         self.open = Some(Open { offsets, reply: Some(reply), plain });
@@ -105,7 +121,7 @@ impl Committer {
         if open.reply.is_none() {
             let (sender, reply) = oneshot::channel();
             let job = match &open.plain {
-                Some(native) => Job::Plain(Arc::clone(native), open.offsets.clone(), sender),
+                Some(plain) => Job::Plain(plain.clone(), sender),
                 None => Job::Settle(sender),
             };
             self.send(job)?;
@@ -159,7 +175,7 @@ fn run(mut transactor: Transactor, wire: &str, group: &'static str, jobs: &Recei
         match jobs.recv_timeout(IDLE) {
             Ok(Job::Transaction(work, reply)) => answer(reply, report(group, transactor.commit(&work))),
             Ok(Job::Settle(reply)) => answer(reply, report(group, transactor.settle())),
-            Ok(Job::Plain(native, moved, reply)) => answer(reply, plain(&native, wire, &moved)),
+            Ok(Job::Plain(job, reply)) => answer(reply, plain(&job, wire)),
             Err(RecvTimeoutError::Timeout) => transactor.serve(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -188,13 +204,28 @@ fn report(group: &'static str, ended: Ended) -> Reply {
 }
 
 /// Offsets alone. Making it again changes nothing, so that what is unknown can be asked by doing it.
-fn plain(native: &Native, wire: &str, moved: &[(u32, u64)]) -> Reply {
+fn plain(job: &Plain, wire: &str) -> Reply {
     let began = Instant::now();
-    let list = offsets(wire, moved, "").map_err(|error| unavailable("committing", &error))?;
-    let Err(error) = native.commit(&list, CommitMode::Sync) else { return Ok(()) };
-    if is_stale_member(&error) || code(&error) == Some(Code::RebalanceInProgress) {
-        return Err(LogError::Fenced);
-    }
+    let list = offsets(wire, &job.moved, "").map_err(|error| unavailable("committing", &error))?;
+    let error = loop {
+        // The group may be between two generations; what is ours in both can be committed in the next.
+        if !job.member.holds(&job.moved) {
+            return Err(LogError::Fenced);
+        }
+        match job.native.commit(&list, CommitMode::Sync) {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                let is_between = is_stale_member(&error) || code(&error) == Some(Code::RebalanceInProgress);
+                if !is_between {
+                    break error;
+                }
+                if began.elapsed() >= BETWEEN {
+                    return Err(LogError::Fenced);
+                }
+                std::thread::sleep(AGAIN);
+            }
+        }
+    };
     let refused = matches!(
         code(&error),
         Some(

@@ -143,6 +143,24 @@ pub async fn assigned(consumer: &mut dyn Consumer) -> Vec<u32> {
     }
 }
 
+/// Polls until these partitions are said to be at their ends; nothing else may come.
+pub async fn ended(
+    consumer: &mut dyn Consumer,
+    partitions: &[u32],
+    limits: FetchLimits,
+) -> Vec<(u32, Timestamp)> {
+    let told = async {
+        loop {
+            match consumer.poll(Duration::from_millis(20), limits).await.unwrap() {
+                Polled::Nothing { at_end } if at_end.iter().map(|(p, _)| p).eq(partitions) => return at_end,
+                Polled::Nothing { .. } => {}
+                other => panic!("expected the end, got {other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(SOON, told).await.expect("the end to be told")
+}
+
 /// Polls until records come.
 pub async fn records(consumer: &mut dyn Consumer) -> (u32, Vec<Record>) {
     match next(consumer).await {

@@ -15,6 +15,8 @@ mod contract;
 mod delivery_loop;
 mod flaky;
 mod health;
+mod kafka_contract;
+mod kafka_kit;
 mod kill9;
 mod kit;
 mod local_contract;
