@@ -81,37 +81,7 @@ impl Runner {
     fn run_once(&self, case: &Value) -> Result<(), String> {
         let now = case.get("now").and_then(Value::as_str).unwrap_or_default();
         self.clock.set(Timestamp::parse_rfc3339(now).ok_or_else(|| format!("no time: {now:?}"))?);
-        self.index_documents(case)?;
-        let names: Vec<&str> = case
-            .get("indices")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let size = case.get("size").and_then(Value::as_u64).unwrap_or(10);
-        let body = case.get("body").unwrap_or(&Value::Null).to_string();
-        let query = format!("ignore_unavailable=true&track_total_hits=true&size={size}");
-        let found = self.call("POST", &format!("/{}/_search", names.join(",")), &query, body.as_bytes())?;
-        compare(&found, case.get("expected").unwrap_or(&Value::Null), size)
-    }
-
-    fn index_documents(&self, case: &Value) -> Result<(), String> {
-        let mut lines = String::new();
-        for document in case.get("docs").and_then(Value::as_array).into_iter().flatten() {
-            let part = |name: &str| document.get(name).unwrap_or(&Value::Null).clone();
-            let action = json!({"index": {"_index": part("_index"), "_id": part("_id")}});
-            lines.push_str(&format!("{action}\n{}\n", part("_source")));
-        }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let done = self.call("POST", "/_bulk", "refresh=true", lines.as_bytes())?;
-        if done.get("errors") == Some(&json!(false)) {
-            Ok(())
-        } else {
-            Err(format!("documents were refused: {done}"))
-        }
+        run_on(case, |method, path, query, body| self.call(method, path, query, body))
     }
 
     fn call(&self, method: &str, path: &str, query: &str, body: &[u8]) -> Result<Value, String> {
@@ -123,6 +93,36 @@ impl Runner {
             Err(format!("{method} {path}: {status} {value}"))
         }
     }
+}
+
+/// Runs a case on an index that has [`mozdef_template`] and nothing else: `call` takes method, path, query string and
+/// body, and gives the reply of a success.
+///
+/// # Errors
+/// What differs from the expectation, or what `call` says.
+pub fn run_on(
+    case: &Value,
+    call: impl Fn(&str, &str, &str, &[u8]) -> Result<Value, String>,
+) -> Result<(), String> {
+    let mut lines = String::new();
+    for document in case.get("docs").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| document.get(name).unwrap_or(&Value::Null).clone();
+        let action = json!({"index": {"_index": part("_index"), "_id": part("_id")}});
+        lines.push_str(&format!("{action}\n{}\n", part("_source")));
+    }
+    if !lines.is_empty() {
+        let done = call("POST", "/_bulk", "refresh=true", lines.as_bytes())?;
+        if done.get("errors") != Some(&json!(false)) {
+            return Err(format!("documents were refused: {done}"));
+        }
+    }
+    let names = case.get("indices").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    let size = case.get("size").and_then(Value::as_u64).unwrap_or(10);
+    let body = case.get("body").unwrap_or(&Value::Null).to_string();
+    let query = format!("ignore_unavailable=true&track_total_hits=true&size={size}");
+    let found = call("POST", &format!("/{}/_search", names.join(",")), &query, body.as_bytes())?;
+    compare(&found, case.get("expected").unwrap_or(&Value::Null), size)
 }
 
 fn compare(found: &Value, expected: &Value, size: u64) -> Result<(), String> {

@@ -77,9 +77,12 @@ impl Compiler<'_> {
 
     fn bool(&self, bool: &Bool, scoring: bool) -> Result<Box<dyn Compiled>, ApiError> {
         let optional_only = bool.must.is_empty() && bool.filter.is_empty();
-        let minimum = match bool.minimum {
-            Some(minimum) => minimum.of(bool.should.len()),
-            None => usize::from(optional_only && !bool.should.is_empty()),
+        let minimum = match (bool.minimum, optional_only) {
+            // Only what must not be: a minimum has nothing to count.
+            (_, true) if bool.should.is_empty() => 0,
+            // Where nothing else is asked for, one of them must match, even where a minimum of 0 is written.
+            (minimum, true) => minimum.map_or(1, |minimum| minimum.of(bool.should.len()).max(1)),
+            (minimum, false) => minimum.map_or(0, |minimum| minimum.of(bool.should.len())),
         };
         if minimum > bool.should.len() {
             return Ok(none());
@@ -95,7 +98,7 @@ impl Compiler<'_> {
             clauses.push((Occur::Must, silent));
         }
         if clauses.is_empty() && minimum == 0 {
-            let all: Box<dyn Compiled> = if scoring && !(bool.should.is_empty() && bool.must_not.is_empty()) {
+            let all: Box<dyn Compiled> = if scoring && !bool.must_not.is_empty() {
                 Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
             } else {
                 Box::new(AllQuery)

@@ -246,10 +246,14 @@ impl Query {
             }
             Query::Bool { must, filter, should, must_not, minimum } => {
                 let hits = should.iter().filter(|q| q.matches(d)).count();
-                let default = usize::from(must.is_empty() && filter.is_empty() && !should.is_empty());
+                let optional_only = must.is_empty() && filter.is_empty();
+                let minimum = match minimum {
+                    _ if optional_only && should.is_empty() => 0,
+                    minimum => minimum.unwrap_or(0).max(usize::from(optional_only)),
+                };
                 must.iter().chain(filter).all(|q| q.matches(d))
                     && !must_not.iter().any(|q| q.matches(d))
-                    && hits >= minimum.unwrap_or(default)
+                    && hits >= minimum
             }
         }
     }

@@ -136,7 +136,7 @@ fn nothing_acknowledged_is_lost_by_kills() {
         }
     }
     assert!(acked > 0, "seed {seed}: no child came to write anything");
-    let world = World { index: open(folder.path()), folder };
+    let world = World { index: open(folder.path()), folder, real: None };
     verify(&world, acked, seed);
     // And again after an orderly end.
     verify(&world.reopen(), acked, seed);
@@ -144,7 +144,8 @@ fn nothing_acknowledged_is_lost_by_kills() {
 
 #[test]
 fn what_is_not_committed_is_there_after_an_orderly_end_too() {
-    let world = World::mozdef();
+    let world = World::alone();
+    world.ok("PUT /_index_template/mozdef", &embedded::cases::mozdef_template().to_string());
     world.ok("PUT /events-1/_doc/1", r#"{"details": {"new": {"field": 1}}}"#);
     let world = world.reopen();
     let found = world.ids("POST /events-1/_search", r#"{"query": {"term": {"details.new.field": 1}}}"#);
@@ -154,7 +155,7 @@ fn what_is_not_committed_is_there_after_an_orderly_end_too() {
 
 #[test]
 fn a_search_sees_what_was_acknowledged_a_refresh_ago() {
-    let world = World::new();
+    let world = World::alone();
     world.ok("PUT /x/_doc/1", "{}");
     // The refresh time of these tests is 50 ms; a search makes the commit itself when it is due.
     std::thread::sleep(Duration::from_millis(60));
@@ -163,7 +164,7 @@ fn a_search_sees_what_was_acknowledged_a_refresh_ago() {
 
 #[test]
 fn a_disk_that_takes_nothing_refuses_and_recovers() {
-    let world = World::new();
+    let world = World::alone();
     // Folders in the place of the log's next files: these cannot be made.
     let log = world.folder.path().join("translog");
     let blocked: Vec<_> = (1..20).map(|n| log.join(format!("{n:010}.log"))).collect();

@@ -8,13 +8,16 @@ use model::time::{Clock, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::real::Real;
+
 /// The time in these tests.
 pub(crate) const NOW: &str = "2020-03-04T05:06:07Z";
 
-/// An index and its folder.
+/// An index and its folder, and the real OpenSearch that is asked the same, where there is one.
 pub(crate) struct World {
     pub(crate) index: Arc<Index>,
     pub(crate) folder: TempDir,
+    pub(crate) real: Option<Real>,
 }
 
 /// Opens an index in a folder.
@@ -28,7 +31,13 @@ impl World {
     /// An empty index.
     pub(crate) fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
-        World { index: open(folder.path()), folder }
+        World { index: open(folder.path()), folder, real: Real::from_environment() }
+    }
+
+    /// An empty index that nothing is compared with: for tests of what only it does.
+    pub(crate) fn alone() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        World { index: open(folder.path()), folder, real: None }
     }
 
     /// An index with MozDef's template.
@@ -43,12 +52,16 @@ impl World {
         let folder = self.folder;
         drop(self.index);
         self.index = open(folder.path());
-        World { index: self.index, folder }
+        World { index: self.index, folder, real: self.real }
     }
 
     /// `GET /path?query` with a body: status and reply.
     pub(crate) fn call(&self, line: &str, body: &str) -> (u16, Value) {
-        call(&self.index, line, body)
+        let reply = call(&self.index, line, body);
+        if let Some(real) = &self.real {
+            real.compare(line, body, &reply);
+        }
+        reply
     }
 
     /// The reply of a call that must succeed.

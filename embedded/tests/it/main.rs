@@ -16,5 +16,6 @@ mod differential;
 mod durability;
 mod harness;
 mod http;
+mod real;
 mod recorded;
 mod searches;
