@@ -19,15 +19,14 @@ use model::topic::Topic;
 use serde_json::{Map, Value as Json};
 use stream::record::{Headers, NewRecord};
 
+use crate::exact_number;
 use crate::rule::RuleInfo;
 use crate::summary::{Facts, Summaries};
+use crate::window::tops::Tops;
 use crate::window::{Kept, Mark, Phase, Revision, Sample};
 
 /// Most bytes of sample events in one alert; those that do not fit are named without their source.
 pub const SAMPLES_BYTES_MAX: usize = 2 << 20;
-
-/// Events were read under the configured limits when they came in; reading them again only bounds the depth.
-const LIMITS: Limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
 
 /// The id of an alert of a rule without correlation.
 pub fn single_id(info: &RuleInfo, event: EventId) -> AlertId {
@@ -53,6 +52,7 @@ pub fn single_revision(mark: Mark, sample: Arc<Sample>, now: i64) -> Revision {
         count: 1,
         peak: 1,
         events: Arc::new(vec![Kept { mark, sample: Some(sample) }]),
+        tops: Tops::default(),
         approximate: false,
     }
 }
@@ -77,8 +77,14 @@ impl Documents {
     ) -> Alert {
         let events = self.samples(info, revision);
         let sources = events.iter().map(|event| &event.documentsource).collect::<Vec<_>>();
-        let facts =
-            Facts { info, count: revision.count, peak: revision.peak, groups: &group, events: &sources };
+        let facts = Facts {
+            info,
+            count: revision.count,
+            peak: revision.peak,
+            groups: &group,
+            events: &sources,
+            tops: &revision.tops,
+        };
         let summary = self.summaries.render(&info.summary, &facts);
         self.unknown = self.unknown.saturating_add(summary.missing);
         let mut details = Map::new();
@@ -146,7 +152,7 @@ impl Documents {
     }
 
     fn json(&mut self, body: &[u8]) -> Json {
-        match self.event.parse(body, &LIMITS) {
+        match self.event.parse(body, &Limits::MAX) {
             Ok(_) => json(Value::Object(self.event.root())),
             Err(error) => {
                 tracing::error!(%error, "a sample event of an alert cannot be read again");
@@ -205,12 +211,12 @@ fn plugins(events: &[&Json]) -> Vec<String> {
     plugins
 }
 
-/// A value of an event as JSON. A number that JSON's usual types cannot hold stays as text.
-pub fn json(value: Value<'_>) -> Json {
+/// A value of an event as JSON. A number that JSON's usual types cannot hold exactly stays as text.
+fn json(value: Value<'_>) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::from(value),
-        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| Json::from(text)),
+        Value::Number(text) => exact_number::json(text),
         Value::String(text) => Json::from(text),
         Value::Array(list) => list.iter().map(json).collect(),
         Value::Object(object) => {
@@ -228,6 +234,7 @@ mod tests {
 
     use super::{Documents, SAMPLES_BYTES_MAX, episode_id, notify, record, single_id, single_revision};
     use crate::rule::{Level, RuleInfo};
+    use crate::window::tops::Tops;
     use crate::window::{Kept, Mark, Phase, Revision, Sample};
 
     fn info() -> RuleInfo {
@@ -272,10 +279,14 @@ mod tests {
             count: 5,
             peak: 4,
             events: Arc::new(vec![
-                kept(1, r#"{"hostname":"a","n":1e309,"mozdef":{"plugins":["sshd"]}}"#),
+                kept(
+                    1,
+                    r#"{"hostname":"a","n":1e309,"m":36893488147419103232,"mozdef":{"plugins":["sshd"]}}"#,
+                ),
                 kept(2, r#"{"hostname":"a","mozdef":{"plugins":["sshd","geoip"]}}"#),
                 kept(3, ""),
             ]),
+            tops: Tops::default(),
             approximate: true,
         }
     }
@@ -296,7 +307,7 @@ mod tests {
                 {
                     "documentindex": "events-20231114",
                     "documentid": "01010101010101010101010101010101",
-                    "documentsource": {"hostname": "a", "n": "1e309", "mozdef": {"plugins": ["sshd"]}},
+                    "documentsource": {"hostname": "a", "n": "1e309", "m": "36893488147419103232", "mozdef": {"plugins": ["sshd"]}},
                 },
                 {
                     "documentindex": "events-20231114",

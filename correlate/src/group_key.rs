@@ -15,6 +15,7 @@ use model::event::{Event, Value};
 use model::ids::AlertId;
 use serde_json::Value as Json;
 
+use crate::exact_number;
 use crate::raw_value;
 use crate::rule::GroupField;
 use crate::wire::{Reader, WireError, Writer};
@@ -46,8 +47,7 @@ pub struct Groups {
 pub fn groups(event: &Event, fields: &[GroupField]) -> Groups {
     let mut groups = Groups { keys: vec![Vec::new()], left_out: 0 };
     for field in fields {
-        let value = field.paths.iter().find_map(|path| event.get(path).filter(|value| !value.is_null()));
-        let plain = value.map(parts).filter(|parts| !parts.is_empty());
+        let plain = first_value(event, field).map(parts).filter(|parts| !parts.is_empty());
         let parts = plain.or_else(|| raw_value::find(event, &field.paths, parts)).unwrap_or_default();
         let combinations = groups.keys.len().saturating_mul(parts.len());
         groups.left_out = groups.left_out.saturating_add(combinations.saturating_sub(GROUPS_MAX) as u64);
@@ -55,6 +55,11 @@ pub fn groups(event: &Event, fields: &[GroupField]) -> Groups {
         groups.keys = groups.keys.iter().flat_map(longer).take(GROUPS_MAX).collect();
     }
     groups
+}
+
+/// The value at the first path of a field that has one.
+pub(crate) fn first_value<'e>(event: &'e Event, field: &GroupField) -> Option<Value<'e>> {
+    field.paths.iter().find_map(|path| event.get(path).filter(|value| !value.is_null()))
 }
 
 /// The values of a key, by field.
@@ -73,7 +78,7 @@ fn shown(kind: u64, bytes: &[u8]) -> Result<Json, WireError> {
     let bytes = if kind == LONG { bytes.get(16..).ok_or(WireError::Truncated)? } else { bytes };
     let text = std::str::from_utf8(bytes).map_err(|_| WireError::Text)?;
     Ok(match kind {
-        NUMBER => serde_json::from_str(text).unwrap_or_else(|_| Json::from(text)),
+        NUMBER => exact_number::json(text),
         BOOLEAN => Json::from(text == "true"),
         LONG => Json::from(format!("{text}…")),
         _ => Json::from(text),
@@ -160,6 +165,7 @@ mod tests {
         check(r#"{"a":"x"}"#, &["a"], &[r#"{"a":"x"}"#]);
         check(r#"{"a":"x"}"#, &[], &["{}"]);
         check(r#"{"a":{"b":7}}"#, &["a.b"], &[r#"{"a.b":7}"#]);
+        check(r#"{"a":18446744073709551616}"#, &["a"], &[r#"{"a":"18446744073709551616"}"#]);
         check(r#"{"a":true,"b":"é"}"#, &["a", "b"], &[r#"{"a":true,"b":"é"}"#]);
     }
 

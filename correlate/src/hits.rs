@@ -4,11 +4,14 @@
 //! that alert by themselves; windowed rules with the groups that are fed.
 //! Never: windows.
 
+use std::sync::Arc;
+
 use model::event::Event;
 
 use crate::group_key::{self, Groups};
 use crate::rule::{Correlation, RuleInfo};
 use crate::ruleset::RuleSet;
+use crate::window::{Sample, tops};
 
 /// A windowed rule that an event feeds.
 #[derive(Debug)]
@@ -61,6 +64,14 @@ pub(crate) fn fed<'r>(rules: &'r RuleSet, hits: &[usize], event: &Event) -> Vec<
         Some(fed)
     };
     positions.into_iter().filter_map(fed).collect()
+}
+
+/// The sample with the values that the rule's summary counts.
+pub(crate) fn counted(sample: &Arc<Sample>, rule: &Correlation, event: &Event) -> Arc<Sample> {
+    if rule.tops.is_empty() {
+        return Arc::clone(sample);
+    }
+    Arc::new(Sample { values: tops::values(event, &rule.tops), ..Sample::clone(sample) })
 }
 
 fn join(groups: &mut Vec<FedGroup>, key: &[u8], member: u16) {

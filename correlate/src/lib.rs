@@ -8,6 +8,7 @@
 pub mod alert_document;
 mod alert_metrics;
 pub mod event_time;
+mod exact_number;
 pub mod fields;
 pub mod finding;
 pub mod fold;

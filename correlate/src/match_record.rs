@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! key        bytes rule id, bytes generation, then the group key (`group_key`)
-//! match      1, signed event time, event id, count × unsigned position of a named rule, sample fields (`window::state`)
+//! match      1 or 2, signed event time, event id, count × unsigned position of a named rule, sample fields (`window::state`)
 //! watermarks 1, count × (unsigned events partition, signed milliseconds); header kind = watermark
 //! ```
 
@@ -18,11 +18,11 @@ use model::topic::Topic;
 use stream::record::{Headers, NewRecord};
 
 use crate::rule::RuleInfo;
-use crate::window::state::{get_fields, put_fields};
+use crate::window::state::{self, get_fields, put_fields, version_of};
 use crate::window::{Mark, Sample};
 use crate::wire::{Reader, WireError, Writer};
 
-/// Version of the forms of this file.
+/// Version of watermark records. That of a match is its sample's.
 pub const VERSION: u8 = 1;
 
 /// Largest event, in bytes of JSON, that a match carries; of a larger one the alert has no source.
@@ -63,7 +63,7 @@ pub fn split_key(key: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 
 /// The value of a match.
 pub fn encode(found: &Match) -> Bytes {
-    let mut writer = Writer::new(VERSION);
+    let mut writer = Writer::new(version_of(Some(&found.sample)));
     writer.signed(found.mark.time);
     writer.id(found.mark.id);
     writer.count(found.rules.len());
@@ -78,11 +78,11 @@ pub fn encode(found: &Match) -> Bytes {
 
 /// Reads the value of a match.
 pub fn decode(value: &[u8]) -> Result<Match, WireError> {
-    let mut reader = Reader::new(value, VERSION)?;
+    let (version, mut reader) = Reader::versions(value, state::VERSION)?;
     let mark = Mark { time: reader.signed()?, id: reader.id()? };
     let count = reader.count()?;
     let rules = (0..count).map(|_| reader.narrow()).collect::<Result<_, _>>()?;
-    let sample = Arc::new(get_fields(&mut reader)?);
+    let sample = Arc::new(get_fields(&mut reader, version)?);
     reader.finish()?;
     Ok(Match { mark, rules, sample })
 }
@@ -154,6 +154,7 @@ mod tests {
                 document_id: None,
                 origin: "mozdef.raw/1/42".into(),
                 body: br#"{"summary":"x"}"#[..].into(),
+                ..Sample::default()
             }),
         }
     }
@@ -164,6 +165,15 @@ mod tests {
         let stored = include_str!("../test-data/match/v1.hex").trim();
         assert_eq!(decode(&hex::decode(stored)), Ok(found()));
         assert_eq!(hex::encode(&encode(&found())), stored);
+    }
+
+    #[test]
+    fn version_2_stays_readable() {
+        let stored = include_str!("../test-data/match/v2.hex").trim();
+        let mut counted = found();
+        Arc::make_mut(&mut counted.sample).values = [(7, "web1".into())].into();
+        assert_eq!(hex::encode(&encode(&counted)), stored);
+        assert_eq!(decode(&hex::decode(stored)), Ok(counted));
     }
 
     #[test]

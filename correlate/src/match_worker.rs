@@ -33,13 +33,11 @@ use crate::event_time::Bounds;
 use crate::hits::{self, Fed, FedGroup};
 use crate::match_record::{self, Match};
 use crate::ruleset::{RuleSet, Scratch};
+use crate::window::tops::Values;
 use crate::window::{Mark, Sample};
 
 /// Least time between two watermark records, in milliseconds. The tick comes each second, roughly.
 const WATERMARK_MS: i64 = 900;
-
-/// Events were read under the configured limits before; reading them again only bounds the depth.
-const LIMITS: Limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
 
 /// The match stage of one process.
 pub struct MatchWorker {
@@ -132,7 +130,7 @@ impl MatchWorker {
             counts.backfill = counts.backfill.saturating_add(1);
             return Ok(());
         }
-        self.event.parse(&record.value, &LIMITS)?;
+        self.event.parse(&record.value, &Limits::MAX)?;
         counts.finished = counts.finished.saturating_add(1);
         let time = self.bounds.live(&self.event, received);
         counts.clock_suspect = counts.clock_suspect.saturating_add(u64::from(time.suspect));
@@ -182,6 +180,7 @@ impl MatchWorker {
             counts.groups_left_out = counts.groups_left_out.saturating_add(left_out);
             counts.groups_missing = counts.groups_missing.saturating_add(u64::from(groups.is_empty()));
             let prefix = match_record::rule_prefix(&rule.info);
+            let sample = hits::counted(sample, rule, &self.event);
             let mut previous: Option<(Vec<u16>, Bytes)> = None;
             for FedGroup { key, members } in groups {
                 counts.correlations = counts.correlations.saturating_add(1);
@@ -190,7 +189,7 @@ impl MatchWorker {
                     Some((_, value)) => value,
                     None => {
                         let rules = members.clone();
-                        match_record::encode(&Match { mark, rules, sample: Arc::clone(sample) })
+                        match_record::encode(&Match { mark, rules, sample: Arc::clone(&sample) })
                     }
                 };
                 out.push(match_record::record(match_record::key(&prefix, &key), value.clone()));
@@ -297,6 +296,7 @@ fn sample(record: &Record, received: i64) -> Sample {
         document_id: header(headers::DOCUMENT_ID),
         origin: header(headers::ORIGIN).unwrap_or_default(),
         body: record.value[..].into(),
+        values: Values::default(),
     }
 }
 

@@ -75,8 +75,8 @@ pub fn run(
             let alert = documents.alert(info, Map::new(), &revision, None);
             alerts.push((mark.time, single_id(info, mark.id), alert));
         }
-        for Fed { position: correlation, groups, .. } in hits::fed(rules, &hits, &offline.event) {
-            let sample = &sample;
+        for Fed { position: correlation, rule, groups, .. } in hits::fed(rules, &hits, &offline.event) {
+            let sample = &hits::counted(&sample, rule, &offline.event);
             let found =
                 |group: FedGroup| Match { mark, correlation, key: group.key, sample: Arc::clone(sample) };
             matches.extend(groups.into_iter().map(found));

@@ -89,6 +89,8 @@ pub struct Correlation {
     pub members: Vec<usize>,
     /// Fields whose values make a group, with the paths where each is looked for, in order.
     pub group_by: Vec<GroupField>,
+    /// Fields whose values the summary counts, found like those of the group.
+    pub tops: Vec<GroupField>,
     /// Length of the window, in milliseconds; at least 1.
     pub timespan_ms: i64,
     /// When a window is hot.

@@ -20,6 +20,7 @@ use crate::rule_info;
 use crate::sigma::ast::Expr;
 use crate::sigma::correlation::CorrelationPart;
 use crate::sigma::document::{Body, Document, LogSource};
+use crate::summary;
 
 /// A compiled, validated set of rules. Immutable; swapped whole.
 #[derive(Debug)]
@@ -332,8 +333,11 @@ impl Compiler<'_, '_> {
             part,
         };
         let generation = generation::of_correlation(&parts);
+        let info = Arc::new(rule_info::build(document, sources_of(&fed), generation));
+        let top = |name: String| GroupField { paths: vec![Path::new(&name)], name };
         let correlation = Correlation {
-            info: Arc::new(rule_info::build(document, sources_of(&fed), generation)),
+            tops: summary::counted_fields(&info.summary).into_iter().map(top).collect(),
+            info,
             kind: part.kind,
             members,
             group_by,

@@ -13,6 +13,10 @@
 //! rule          id, title, name, level, severity
 //! top(events, 'hostname')       "web1 (7 hits) web2 (3 hits)": the five most frequent values
 //! ```
+//!
+//! `top` written like this counts every event of the alert, not only the
+//! samples, for the first four fields; of other lists it counts what it is
+//! given.
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,6 +27,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
 
 use crate::rule::RuleInfo;
+use crate::window::tops::{Counted, Tops, field_id};
 
 /// Longest summary, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 4096;
@@ -73,6 +78,31 @@ pub struct Facts<'a> {
     pub groups: &'a serde_json::Map<String, serde_json::Value>,
     /// Sample events.
     pub events: &'a [&'a serde_json::Value],
+    /// How often values occur over all events, where they were counted.
+    pub tops: &'a Tops,
+}
+
+/// Most fields whose values are counted for one summary.
+const COUNTED_MAX: usize = 4;
+
+/// The fields that a template counts over all events: those of `top(events, '…'`.
+pub fn counted_fields(template: &str) -> Vec<String> {
+    let mut fields: Vec<String> = Vec::new();
+    for call in template.split("top(").skip(1) {
+        let Some(name) = counted_field(call) else { continue };
+        if fields.len() < COUNTED_MAX && !fields.iter().any(|known| known == name) {
+            fields.push(name.to_owned());
+        }
+    }
+    fields
+}
+
+/// The name in ` events , '…'`.
+fn counted_field(arguments: &str) -> Option<&str> {
+    let path = arguments.trim_start().strip_prefix("events")?.trim_start().strip_prefix(',')?.trim_start();
+    let quote = path.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let (name, _) = path.strip_prefix(quote)?.split_once(quote)?;
+    (!name.is_empty() && !name.contains('\\')).then_some(name)
 }
 
 /// A filled-in template.
@@ -159,7 +189,8 @@ pub fn validate(template: &str) -> Result<(), TemplateError> {
     let event = serde_json::json!({});
     let groups = serde_json::Map::new();
     let info = trial_rule();
-    let facts = Facts { info: &info, count: 1, peak: 1, groups: &groups, events: &[&event] };
+    let facts =
+        Facts { info: &info, count: 1, peak: 1, groups: &groups, events: &[&event], tops: &Tops::default() };
     let Err(error) = Summaries::new().try_render(template, &facts) else { return Ok(()) };
     match error.kind() {
         ErrorKind::OutOfFuel => Err(TemplateError::TooCostly),
@@ -221,13 +252,62 @@ fn context(facts: &Facts<'_>) -> Value {
         ("event", events.first().cloned().unwrap_or(Value::UNDEFINED)),
         ("events", Value::from(events)),
         ("rule", Value::from_pairs(rule)),
+        (COUNTED, counted(facts)),
     ])
 }
 
+/// Name of what was counted, which templates do not see otherwise: no identifier has a blank.
+const COUNTED: &str = "counted values";
+
+/// `[[value, count], …]` by the name of the field, the most frequent first.
+fn counted(facts: &Facts<'_>) -> Value {
+    let rows = |name: &String| {
+        let counts = facts.tops.of(field_id(name));
+        let row = |one: &Counted| Value::from(vec![Value::from(&*one.value), Value::from(one.count)]);
+        Value::from(counts.into_iter().map(row).collect::<Vec<_>>())
+    };
+    let fields = if facts.tops.is_empty() { Vec::new() } else { counted_fields(&facts.info.summary) };
+    Value::from_pairs(fields.iter().map(|name| (name.clone(), rows(name))))
+}
+
 /// `top(events, 'details.host', 3)`: the most frequent values with their counts; equals in order of appearance.
-fn top(events: Vec<Value>, path: String, most: Option<usize>) -> Result<Value, minijinja::Error> {
+fn top(
+    state: &State,
+    events: Vec<Value>,
+    path: String,
+    most: Option<usize>,
+) -> Result<Value, minijinja::Error> {
+    let mut counts = counted_over_all(state, &events, &path);
+    if counts.is_empty() {
+        counts = counted_over(&events, &path)?;
+    }
+    if counts.is_empty() {
+        return Ok(Value::UNDEFINED);
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let hits =
+        counts.iter().take(most.unwrap_or(TOP_DEFAULT)).map(|(text, count)| format!("{text} ({count} hits)"));
+    Ok(Value::from(hits.collect::<Vec<_>>().join(" ")))
+}
+
+/// What was counted of this field over all events; nothing when these are not all samples.
+fn counted_over_all(state: &State, events: &[Value], path: &str) -> Vec<(String, u64)> {
+    let samples = state.lookup("events").and_then(|samples| samples.len());
+    let rows = state.lookup(COUNTED).and_then(|counted| counted.get_attr(path).ok());
+    let Some(rows) = rows.filter(|_| samples == Some(events.len())).and_then(|rows| rows.try_iter().ok())
+    else {
+        return Vec::new();
+    };
+    let row = |row: Value| {
+        let count = row.get_item_by_index(1).ok()?;
+        Some((row.get_item_by_index(0).ok()?.to_string(), u64::try_from(count).ok()?))
+    };
+    rows.filter_map(row).collect()
+}
+
+fn counted_over(events: &[Value], path: &str) -> Result<Vec<(String, u64)>, minijinja::Error> {
     let mut counts: Vec<(String, u64)> = Vec::new();
-    for event in &events {
+    for event in events {
         let mut value = event.clone();
         for key in path.split('.') {
             value = value.get_attr(key)?;
@@ -244,13 +324,7 @@ fn top(events: Vec<Value>, path: String, most: Option<usize>) -> Result<Value, m
             None => counts.push((text, 1)),
         }
     }
-    if counts.is_empty() {
-        return Ok(Value::UNDEFINED);
-    }
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let hits =
-        counts.iter().take(most.unwrap_or(TOP_DEFAULT)).map(|(text, count)| format!("{text} ({count} hits)"));
-    Ok(Value::from(hits.collect::<Vec<_>>().join(" ")))
+    Ok(counts)
 }
 
 fn bounded(mut text: String) -> String {
@@ -293,15 +367,56 @@ impl io::Write for Line {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Facts, SUMMARY_BYTES_MAX, Summaries, Summary, TemplateError, trial_rule, validate};
+    use model::ids::EventId;
+
+    use super::{
+        Facts, SUMMARY_BYTES_MAX, Summaries, Summary, TemplateError, counted_fields, trial_rule, validate,
+    };
+    use crate::window::Mark;
+    use crate::window::tops::{Tops, field_id};
 
     fn render(template: &str, groups: Value, events: &[Value]) -> Summary {
         let mut info = trial_rule();
         info.title = "Title".to_owned();
         let events = events.iter().collect::<Vec<_>>();
         let groups = groups.as_object().unwrap();
-        let facts = Facts { info: &info, count: 12, peak: 7, groups, events: &events };
+        let facts =
+            Facts { info: &info, count: 12, peak: 7, groups, events: &events, tops: &Tops::default() };
         Summaries::new().render(template, &facts)
+    }
+
+    #[test]
+    fn counted_fields_are_those_of_plain_calls() {
+        for (template, expected) in [
+            ("{{ top(events, 'hostname') }} {{ top( events,\"details.x\", 3) }}", "hostname details.x"),
+            ("{{ top(events, 'a') }}{{ top(events, 'a', 1) }}", "a"),
+            ("{{ top(events[:2], 'a') }} {{ top(events, name) }} top(events, ''", ""),
+            (
+                "{{ top(events,'a') }}{{ top(events,'b') }}{{ top(events,'c') }}{{ top(events,'d') }}{{ top(events,'e') }}",
+                "a b c d",
+            ),
+        ] {
+            assert_eq!(counted_fields(template).join(" "), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_over_all_events_is_shown_in_place_of_the_samples() {
+        let mut info = trial_rule();
+        info.summary = "{{ top(events, 'host') }} | {{ top(events, 'host', 1) }} | {{ top(events[:1], 'host') }} | {{ top(events, 'user') }}"
+            .to_owned();
+        let mut tops = Tops::default();
+        for n in 0..40_u8 {
+            let mark = Mark { time: i64::from(n), id: EventId::from_bytes([n; 16]) };
+            let host = if n % 4 == 0 { "web2" } else { "web1" };
+            tops.add(&[(field_id("host"), host.into())].into(), mark);
+        }
+        let sample = json!({"host": "web2", "user": "eve"});
+        let events = [&sample, &sample];
+        let groups = serde_json::Map::new();
+        let facts = Facts { info: &info, count: 40, peak: 9, groups: &groups, events: &events, tops: &tops };
+        let text = Summaries::new().render(&info.summary, &facts).text;
+        assert_eq!(text, "web1 (30 hits) web2 (10 hits) | web1 (30 hits) | web2 (1 hits) | eve (2 hits)");
     }
 
     #[track_caller]

@@ -109,6 +109,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Stands behind the version, which is one of those up to `known`.
+    pub(crate) fn versions(bytes: &'a [u8], known: u8) -> Result<(u8, Reader<'a>), WireError> {
+        match bytes.split_first() {
+            Some((&version, rest)) if (1..=known).contains(&version) => Ok((version, Reader { rest })),
+            Some((&got, _)) => Err(WireError::Version { got, known }),
+            None => Err(WireError::Truncated),
+        }
+    }
+
     /// Reads a form without a version, such as a key.
     pub(crate) fn bare(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::window::entries::{Row, between};
+use crate::window::tops::Tops;
 use crate::window::{Entry, Kept, Mark, ORIGINS_MAX, Phase, Revision, Sample, Spec};
 
 /// The aggregates of an episode. What is still among the group's entries is not in them.
@@ -35,6 +36,8 @@ pub struct Episode {
     pub(crate) revised_at: i64,
     /// Whether it changed since the last revision.
     pub(crate) changed: bool,
+    /// Values of forgotten and of folded events. Shared with images.
+    pub(crate) tops: Arc<Tops>,
 }
 
 impl Episode {
@@ -53,6 +56,7 @@ impl Episode {
             fired_at: now,
             revised_at: now,
             changed: true,
+            tops: Arc::default(),
         }
     }
 
@@ -79,6 +83,13 @@ impl Episode {
         self.count = self.count.saturating_add(count);
         self.first = Some(self.first.map_or(first, |old| old.min(first)));
         self.last = Some(self.last.map_or(last, |old| old.max(last)));
+    }
+
+    /// Counts the values of an event that leaves the entries.
+    pub(crate) fn count_values(&mut self, entry: &Entry) {
+        if let Some(sample) = entry.sample.as_ref().filter(|sample| !sample.values.is_empty()) {
+            Arc::make_mut(&mut self.tops).add(&sample.values, entry.mark());
+        }
     }
 
     /// Keeps an event's sample and origin if it is among the first. Returns the event that is not, any more or at all.
@@ -112,6 +123,9 @@ impl Episode {
         self.stretch(other.first_hot, other.last_hot);
         self.peak = self.peak.max(other.peak);
         self.changed = true;
+        if !other.tops.is_empty() {
+            Arc::make_mut(&mut self.tops).join(&other.tops);
+        }
         other.kept.iter().filter_map(|kept| self.keep(kept.mark, kept.sample.as_ref(), spec)).collect()
     }
 
@@ -132,6 +146,7 @@ impl Episode {
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             whole.add(entries.len() as u64, first.mark(), last.mark());
         }
+        let tops = self.all_tops(entries);
         Revision {
             firing: self.firing,
             number: self.revision,
@@ -142,8 +157,23 @@ impl Episode {
             count: whole.count,
             peak: self.peak,
             events: self.first_events(entries),
-            approximate: live.approximate,
+            approximate: live.approximate || tops.is_approximate(),
+            tops,
         }
+    }
+
+    /// With the values of entries. Where the first and the last have none, the rule counts none.
+    fn all_tops(&self, entries: &[Entry]) -> Tops {
+        let mut tops = Tops::clone(&self.tops);
+        let values = |entry: &Entry| entry.sample.as_ref().is_some_and(|sample| !sample.values.is_empty());
+        if !tops.is_empty() || entries.first().is_some_and(values) || entries.last().is_some_and(values) {
+            for entry in entries {
+                if let Some(sample) = &entry.sample {
+                    tops.add(&sample.values, entry.mark());
+                }
+            }
+        }
+        tops
     }
 
     fn first_events(&self, entries: &[Entry]) -> Arc<Vec<Kept>> {

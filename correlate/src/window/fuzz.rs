@@ -17,6 +17,9 @@ use crate::window::{Entry, Mark, Phase, Revision, Sample, Spec};
 
 const SAMPLES: usize = 3;
 
+/// The field that is counted.
+const FIELD: u32 = 7;
+
 fn number_of(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -38,7 +41,8 @@ fn spec(history: &History) -> Spec {
 
 fn sample(entry: &Match) -> Arc<Sample> {
     let origin = format!("mozdef.raw/{}/{}", entry.id, entry.time).into();
-    Arc::new(Sample { origin, body: entry.id.as_bytes()[..].into(), ..Sample::default() })
+    let values = [(FIELD, oracle::value(Mark { time: entry.time, id: entry.id }).into())].into();
+    Arc::new(Sample { origin, body: entry.id.as_bytes()[..].into(), values, ..Sample::default() })
 }
 
 /// Ways to be wrong that the fuzz must notice.
@@ -214,7 +218,11 @@ fn finals(log: &Log) -> Vec<(u8, Expected)> {
     let mut alerts = closed
         .map(|(group, r)| {
             let samples = r.events.iter().take(SAMPLES).map(|kept| kept.mark).collect();
-            (*group, Expected { first: r.first, last: r.last, count: r.count, samples, peak: r.peak })
+            let tops = r.tops.of(FIELD);
+            let tops = tops.into_iter().map(|one| (one.value.to_string(), one.count, one.first)).collect();
+            let expected =
+                Expected { first: r.first, last: r.last, count: r.count, samples, peak: r.peak, tops };
+            (*group, expected)
         })
         .collect::<Vec<_>>();
     alerts.sort();

@@ -365,6 +365,7 @@ impl Group {
         for entry in self.entries.drain(..leaving) {
             if let Some(episode) = covering(episodes, entry.time, spec) {
                 episode.count(1, entry.mark(), entry.mark());
+                episode.count_values(&entry);
                 if let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), spec) {
                     step.note(Change::Left(left));
                 }
@@ -447,10 +448,11 @@ impl Group {
         more.approximate |= joined;
         let removed = folded.len();
         for entry in folded {
-            if let Some(episode) = covering(&mut more.episodes, entry.time, step.spec)
-                && let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), step.spec)
-            {
-                step.note(Change::Left(left));
+            if let Some(episode) = covering(&mut more.episodes, entry.time, step.spec) {
+                episode.count_values(&entry);
+                if let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), step.spec) {
+                    step.note(Change::Left(left));
+                }
             }
             step.note(Change::Removed(entry));
         }
@@ -520,7 +522,7 @@ fn trim_bodies(entries: &mut [Entry], episode: &Episode, since: i64, trim: &mut 
     let first_rank = episode.kept.len().saturating_add(start.saturating_sub(from));
     for (rank, entry) in (first_rank..).zip(entries.get_mut(start..to).unwrap_or_default()) {
         let Some(sample) = entry.sample.as_ref().filter(|_| rank >= trim.spec.samples) else { continue };
-        if rank >= ORIGINS_MAX {
+        if rank >= ORIGINS_MAX && sample.values.is_empty() {
             trim.set(entry, None);
         } else if !sample.body.is_empty() {
             let bare = Arc::new(sample.without_body());

@@ -15,13 +15,15 @@
 //! [`group`] has the algorithm, [`entries`] what is kept of entries and how
 //! they are counted, [`episode`] the aggregates, [`journal`] what is not yet
 //! committed, [`store`] the groups of one rule with their due times,
-//! [`watermarks`] how far time has come, [`state`] the stored form.
+//! [`watermarks`] how far time has come, [`tops`] how often values occur,
+//! [`state`] the stored form.
 
 use std::sync::Arc;
 
 use model::ids::EventId;
 
 use crate::rule::{Condition, Correlation};
+use crate::window::tops::Tops;
 
 mod due;
 pub mod entries;
@@ -30,6 +32,7 @@ pub mod group;
 pub mod journal;
 pub mod state;
 pub mod store;
+pub mod tops;
 pub mod watermarks;
 
 #[cfg(test)]
@@ -90,6 +93,8 @@ pub struct Sample {
     pub origin: Box<str>,
     /// The event as JSON; empty when only the origin is needed.
     pub body: Box<[u8]>,
+    /// What it has in the fields that the rule's summary counts.
+    pub values: tops::Values,
 }
 
 impl Sample {
@@ -164,6 +169,8 @@ pub struct Revision {
     pub peak: u64,
     /// The first events by (time, id), up to [`ORIGINS_MAX`]; the first [`Spec::samples`] with their bodies.
     pub events: Arc<Vec<Kept>>,
+    /// How often values occur, where the rule's summary counts them.
+    pub tops: Tops,
     /// Whether the group held more than it may, so that counts may be off.
     pub approximate: bool,
 }

@@ -17,6 +17,24 @@ pub(crate) struct Expected {
     pub(crate) count: u64,
     pub(crate) samples: Vec<Mark>,
     pub(crate) peak: u64,
+    /// Values with their counts and first events.
+    pub(crate) tops: Vec<(String, u64, Mark)>,
+}
+
+/// What every event of these histories has in the field that is counted.
+pub(crate) fn value(mark: Mark) -> String {
+    format!("v{}", mark.id.as_bytes().iter().map(|byte| u32::from(*byte)).sum::<u32>() % 3)
+}
+
+fn tops(events: &BTreeSet<Mark>) -> Vec<(String, u64, Mark)> {
+    let mut values = events.iter().map(|mark| value(*mark)).collect::<BTreeSet<_>>();
+    let mut tops = Vec::new();
+    while let Some(one) = values.pop_first() {
+        let having = events.iter().filter(|mark| value(**mark) == one).copied().collect::<Vec<_>>();
+        tops.push((one, having.len() as u64, having[0]));
+    }
+    tops.sort_by_key(|(_, count, first)| (std::cmp::Reverse(*count), *first));
+    tops
 }
 
 /// The alerts over the entries of one group.
@@ -46,6 +64,7 @@ pub(crate) fn alerts(
             first: *events.first().unwrap(),
             last: *events.last().unwrap(),
             count: events.len() as u64,
+            tops: tops(&events),
             samples: events.into_iter().take(samples).collect(),
             peak,
         });

@@ -5,16 +5,19 @@
 //! own, so that what is written does not grow with the group.
 //!
 //! ```text
-//! head      1, signed at, flag; when it is set:
+//! head      1 or 2, signed at, flag; when it is set:
 //!           signed at − forgotten, flag approximate,
 //!           rows:     count × (unsigned count, mark, mark)
 //!           episodes: count × (mark firing, signed first_hot, signed last_hot − first_hot, unsigned count,
 //!                     flag, [mark first, mark last], unsigned peak, unsigned revision, signed fired_at,
-//!                     signed revised_at, flag changed)
+//!                     signed revised_at, flag changed, in version 2 also tops (`window::tops`))
 //! mark      signed time, id
-//! event     1, flag kept ahead, flag sample, [sample fields]
-//! fields    signed received, bytes index, bytes document id, bytes origin, bytes body
+//! event     1 or 2, flag kept ahead, flag sample, [sample fields]
+//! fields    signed received, bytes index, bytes document id, bytes origin, bytes body, in version 2 also
+//!           count × (unsigned field, bytes value)
 //! ```
+//!
+//! Version 2 is written only where values are counted.
 //!
 //! An event is an entry while it is younger than `forgotten`, then one of the
 //! first of the episode that covers it. Kept ahead are the first events of an
@@ -24,17 +27,23 @@ use std::sync::Arc;
 
 use crate::window::entries::{Row, position};
 use crate::window::episode::Episode;
-use crate::window::group::Group;
+use crate::window::group::{Group, More};
 use crate::window::journal::Image;
+use crate::window::tops::{Tops, Values, get_values, put_values};
 use crate::window::{BEGINNING, Entry, Mark, Sample, Spec};
 use crate::wire::{Reader, WireError, Writer};
 
-/// Version of the stored forms of this file.
-pub const VERSION: u8 = 1;
+/// Newest version of the stored forms of this file.
+pub const VERSION: u8 = 2;
+
+/// The version without counted values.
+const PLAIN: u8 = 1;
 
 /// The group without its events.
 pub fn encode_head(group: &Group) -> Vec<u8> {
-    let mut writer = Writer::new(VERSION);
+    let counts = |more: &More| more.episodes.iter().any(|episode| !episode.tops.is_empty());
+    let version = if group.more.as_deref().is_some_and(counts) { VERSION } else { PLAIN };
+    let mut writer = Writer::new(version);
     writer.signed(group.at);
     writer.flag(group.more.is_some());
     if let Some(more) = group.more.as_deref() {
@@ -47,7 +56,12 @@ pub fn encode_head(group: &Group) -> Vec<u8> {
             put_mark(&mut writer, row.last);
         }
         writer.count(more.episodes.len());
-        more.episodes.iter().for_each(|episode| put_episode(&mut writer, episode));
+        for episode in &more.episodes {
+            put_episode(&mut writer, episode);
+            if version > PLAIN {
+                episode.tops.put(&mut writer);
+            }
+        }
     }
     writer.finish()
 }
@@ -66,7 +80,7 @@ pub fn encode_event(group: &Group, mark: Mark) -> Option<Vec<u8>> {
 }
 
 fn event(is_ahead: bool, sample: Option<&Sample>) -> Vec<u8> {
-    let mut writer = Writer::new(VERSION);
+    let mut writer = Writer::new(version_of(sample));
     writer.flag(is_ahead);
     writer.flag(sample.is_some());
     if let Some(sample) = sample {
@@ -77,7 +91,7 @@ fn event(is_ahead: bool, sample: Option<&Sample>) -> Vec<u8> {
 
 /// Reads a group from its head and its events, which come in any order.
 pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Result<Group, WireError> {
-    let mut reader = Reader::new(head, VERSION)?;
+    let (version, mut reader) = Reader::versions(head, VERSION)?;
     let mut image = Image {
         at: reader.signed()?,
         forgotten: BEGINNING,
@@ -95,7 +109,11 @@ pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Resul
             image.rows.push(Row { count, first: get_mark(&mut reader)?, last: get_mark(&mut reader)? });
         }
         for _ in 0..reader.count()? {
-            image.episodes.push(get_episode(&mut reader)?);
+            let mut episode = get_episode(&mut reader)?;
+            if version > PLAIN {
+                episode.tops = Arc::new(Tops::get(&mut reader)?);
+            }
+            image.episodes.push(episode);
         }
     }
     reader.finish()?;
@@ -117,24 +135,32 @@ pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Resul
 }
 
 fn decode_event(bytes: &[u8]) -> Result<(bool, Option<Arc<Sample>>), WireError> {
-    let mut reader = Reader::new(bytes, VERSION)?;
+    let (version, mut reader) = Reader::versions(bytes, VERSION)?;
     let is_ahead = reader.flag()?;
-    let sample = if reader.flag()? { Some(Arc::new(get_fields(&mut reader)?)) } else { None };
+    let sample = if reader.flag()? { Some(Arc::new(get_fields(&mut reader, version)?)) } else { None };
     reader.finish()?;
     Ok((is_ahead, sample))
 }
 
-/// The fields of a sample, also within a match record.
+/// The version that a form needs which holds this sample, if any.
+pub(crate) fn version_of(sample: Option<&Sample>) -> u8 {
+    if sample.is_some_and(|sample| !sample.values.is_empty()) { VERSION } else { PLAIN }
+}
+
+/// The fields of a sample, also within a match record; in the form of [`version_of`].
 pub(crate) fn put_fields(writer: &mut Writer, sample: &Sample) {
     writer.signed(sample.received);
     writer.bytes(sample.index.as_deref().unwrap_or_default().as_bytes());
     writer.bytes(sample.document_id.as_deref().unwrap_or_default().as_bytes());
     writer.bytes(sample.origin.as_bytes());
     writer.bytes(&sample.body);
+    if version_of(Some(sample)) > PLAIN {
+        put_values(&sample.values, writer);
+    }
 }
 
 /// See [`put_fields`].
-pub(crate) fn get_fields(reader: &mut Reader<'_>) -> Result<Sample, WireError> {
+pub(crate) fn get_fields(reader: &mut Reader<'_>, version: u8) -> Result<Sample, WireError> {
     let optional = |text: &str| (!text.is_empty()).then(|| Box::from(text));
     Ok(Sample {
         received: reader.signed()?,
@@ -142,6 +168,7 @@ pub(crate) fn get_fields(reader: &mut Reader<'_>) -> Result<Sample, WireError> {
         document_id: optional(reader.text()?),
         origin: reader.text()?.into(),
         body: reader.bytes()?.into(),
+        values: if version > PLAIN { get_values(reader)? } else { Values::default() },
     })
 }
 
@@ -229,6 +256,7 @@ mod tests {
             document_id: None,
             origin: "mozdef.raw/3/12345".into(),
             body: body.as_bytes().into(),
+            ..Sample::default()
         })
     }
 
@@ -269,6 +297,17 @@ mod tests {
         std::iter::once(encode_head(group)).chain(MARKS.map(event)).map(|bytes| hex::encode(&bytes)).collect()
     }
 
+    /// The same, of a rule whose summary counts hosts.
+    fn counting_group() -> Group {
+        let (mut group, hosts) = (group(), |name: &str| [(7, name.into())].into());
+        let episode = &mut group.more.as_mut().unwrap().episodes[0];
+        Arc::make_mut(&mut episode.tops).add(&hosts("a"), mark(12));
+        let kept = &mut Arc::make_mut(&mut episode.kept)[3];
+        Arc::make_mut(kept.sample.as_mut().unwrap()).values = hosts("b");
+        Arc::make_mut(group.entries[1].sample.as_mut().unwrap()).values = hosts("ü");
+        group
+    }
+
     fn read(stored: &[String]) -> Group {
         let stored = stored.iter().map(|text| hex::decode(text)).collect::<Vec<_>>();
         let events = MARKS.iter().zip(&stored[1..]).map(|(&n, bytes)| (mark(n), &bytes[..])).rev();
@@ -279,10 +318,19 @@ mod tests {
     /// new version with a file of its own; this file stays for ever: a head, then an event a line.
     #[test]
     fn version_1_stays_readable() {
-        let golden =
-            include_str!("../../test-data/window/v1.hex").lines().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(format!("{:?}", read(&golden)), format!("{:?}", group()));
-        assert_eq!(stored(&group()), golden);
+        check_golden(include_str!("../../test-data/window/v1.hex"), &group());
+    }
+
+    #[test]
+    fn version_2_stays_readable() {
+        check_golden(include_str!("../../test-data/window/v2.hex"), &counting_group());
+    }
+
+    #[track_caller]
+    fn check_golden(golden: &str, group: &Group) {
+        let golden = golden.lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(stored(group), golden);
+        assert_eq!(format!("{:?}", read(&golden)), format!("{group:?}"));
     }
 
     #[test]
@@ -301,8 +349,8 @@ mod tests {
         for length in 0..event.len() {
             assert!(decode_group(&whole, &[(mark(19), &event[..length])], &spec()).is_err(), "{length}");
         }
-        let newer = [&[2], &whole[1..]].concat();
-        assert!(decode_group(&newer, &[], &spec()).unwrap_err().to_string().contains("version 2"));
+        let newer = [&[3], &whole[1..]].concat();
+        assert!(decode_group(&newer, &[], &spec()).unwrap_err().to_string().contains("version 3"));
         let lie = [1, 0, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert!(decode_group(&lie, &[], &spec()).is_err());
     }
