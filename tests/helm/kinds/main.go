@@ -92,8 +92,8 @@ func judge(in io.Reader) (findings []string, count int, err error) {
 	}
 }
 
-// podTemplate gives the pods that an object makes; nil where it makes none. The chart has no other kinds with pods;
-// `Kinds` of the chart's tests holds that.
+// podTemplate gives the pods that an object makes; nil where it makes none. The chart has no other kinds with pods:
+// the test of kinds in ../it/objects.rs holds that.
 func podTemplate(object runtime.Object) *corev1.PodTemplateSpec {
 	switch object := object.(type) {
 	case *appsv1.Deployment:
