@@ -273,6 +273,9 @@ fn topics_are_made_before_anything_needs_them() {
             return;
         };
         assert_eq!(*job.container().at("/args"), json!(["topics", "apply"]), "{set}");
+        // What is refused is refused again; what is out of reach may come.
+        assert_eq!(*job.at("/spec/podFailurePolicy/rules/0/onExitCodes/values"), json!([2]), "{set}");
+        assert_eq!(job.text("/spec/template/spec/restartPolicy"), "Never", "{set}");
         let hook = |object: &Object| object.text("/metadata/annotations/helm.sh~1hook").to_owned();
         let weight = |object: &Object| -> i32 {
             object.text("/metadata/annotations/helm.sh~1hook-weight").parse().unwrap()

@@ -36,6 +36,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("default", "config.sink.bulk_documents_max=0", &["bulk_documents_max", "minimum"]),
     ("default", "common.autoscaling.type=vpa", &["/common/autoscaling/type", "'keda'"]),
     ("default", "common.terminationGracePeriodSeconds=5", &["terminationGracePeriodSeconds", "minimum"]),
+    ("default", "sink.logs=xml", &["/sink/logs", "'text'"]),
     ("default", "common.resources.limits.memory=lots", &["memory", "pattern"]),
     ("default", "service.type=ExternalName", &["/service/type"]),
     ("default", "service.port=70000", &["/service/port", "maximum"]),
