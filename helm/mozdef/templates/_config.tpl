@@ -71,6 +71,9 @@
 {{- if and (eq $auth "none") .Values.ingress.enabled -}}
 {{- fail "ingress.enabled with config.ingest.http.auth `none` would let the whole world send: add `config.ingest.http.tokens` and use `auth: token`" -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (not (dig "enabled" .Values.common.enabled .Values.gateway)) -}}
+{{- fail "ingress.enabled, but no gateway runs here: enable it, or not the ingress" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is empty: name the hosts that senders use" -}}
 {{- end -}}

@@ -160,6 +160,34 @@ fn a_changed_configuration_starts_new_pods_and_nothing_else_does() {
     assert!(before.len() == 4 && before.iter().zip(&after).all(|(a, b)| a != b));
 }
 
+/// Also where the stage's own value is false, zero or empty.
+#[test]
+fn a_stage_s_own_values_win_over_the_common_ones() {
+    if !tools::ready().unwrap() {
+        return;
+    }
+    let own = "gateway.enabled=false,normalizer.replicas=0,correlator.spread=false";
+    let more = [
+        "--set",
+        own,
+        "--set",
+        "common.tolerations[0].key=dedicated",
+        "--set",
+        "sink.podDisruptionBudget.enabled=false",
+    ];
+    let manifest = Manifest::render("default", &more).unwrap();
+    let deployment = |stage: &str| manifest.find("Deployment", &format!("try-mozdef-{stage}"));
+    assert!(deployment("gateway").is_none() && manifest.of("Service").next().is_none());
+    assert_eq!(deployment("normalizer").unwrap().number("/spec/replicas"), 0);
+    assert_eq!(deployment("sink").unwrap().number("/spec/replicas"), 2);
+    let spread =
+        |stage: &str| deployment(stage).unwrap().list("/spec/template/spec/topologySpreadConstraints").len();
+    assert_eq!((spread("correlator"), spread("sink")), (0, 2));
+    assert_eq!(deployment("correlator").unwrap().list("/spec/template/spec/tolerations").len(), 1);
+    let budgets: Vec<_> = manifest.of("PodDisruptionBudget").map(Object::name).collect();
+    assert_eq!(budgets, ["try-mozdef-normalizer", "try-mozdef-correlator"]);
+}
+
 #[test]
 fn where_pods_go_is_by_values() {
     if !tools::ready().unwrap() {

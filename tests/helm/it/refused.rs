@@ -46,6 +46,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     // Relations.
     ("default", "config.ingest.http.auth=token", &["config.ingest.http.tokens is empty", "auth: none"]),
     ("default", "ingress.enabled=true", &["would let the whole world send"]),
+    ("production", "gateway.enabled=false", &["no gateway runs here"]),
     ("production", "ingress.hosts=[]", &["ingress.hosts is empty"]),
     ("production", "secrets.kafkaSasl.name=", &["needs a password", "secrets.kafkaSasl.name"]),
     ("default", "secrets.kafkaSasl.name=kafka", &["secrets.kafkaSasl.name is set", "mechanism"]),
