@@ -19,6 +19,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
         mozdef send /var/log/auth.log     send a log file to it\n  \
         mozdef search 'failed password'   find events\n  \
         mozdef alerts --follow            watch alerts as they are raised\n\n\
+        On Kafka and OpenSearch (log.kafka and sink.url in the configuration):\n  \
+        mozdef topics apply               make the topics\n  \
+        mozdef gateway                    one stage a process: gateway, normalizer, correlator, sink\n  \
+        mozdef topics status              sizes, and how far each stage is\n\n\
         Configuration: --config, $MOZDEF_CONFIG, ./mozdef.yaml, /etc/mozdef/mozdef.yaml, else defaults."
 )]
 pub(crate) struct Arguments {
@@ -33,8 +37,16 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run every stage in this process, with the local log and the embedded index.
+    /// Run every stage in this process: on the local log and the embedded index, or on Kafka and OpenSearch.
     Up(Up),
+    /// Run only the gateway: takes events over HTTP into Kafka.
+    Gateway(OneStage),
+    /// Run only the normalizer: raw events to MozDef's form. Needs Kafka.
+    Normalizer(OneStage),
+    /// Run only the correlator: events to alerts. Needs Kafka.
+    Correlator(OneStage),
+    /// Run only the sink: events and alerts to OpenSearch. Needs Kafka.
+    Sink(OneStage),
     /// Start on a fresh folder, play sample attacks and show what happens.
     Demo(Demo),
     /// Send log files to a gateway and wait until they are safe.
@@ -46,6 +58,9 @@ pub(crate) enum Command {
     /// Show what could not be processed, and why.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Make the topics on Kafka as the configuration says, or show how they are.
+    #[command(subcommand)]
+    Topics(Topics),
     /// Turn log lines on standard input into normal form, without a server.
     Normalize(Normalize),
     /// Check, test and run rules, without a server.
@@ -62,6 +77,14 @@ pub(crate) struct Up {
     /// Data folder; overrides `log.data`.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Logs as JSON lines instead of text.
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Options of `mozdef gateway`, `normalizer`, `correlator` and `sink`.
+#[derive(Debug, Args)]
+pub(crate) struct OneStage {
     /// Logs as JSON lines instead of text.
     #[arg(long)]
     pub log_json: bool,
@@ -129,7 +152,8 @@ pub(crate) struct Search {
     /// Print `{"total": N, "hits": […]}`.
     #[arg(long)]
     pub json: bool,
-    /// Admin address of the running `mozdef up`.
+    /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+    /// the topics and the index themselves.
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
 }
@@ -146,7 +170,8 @@ pub(crate) struct Alerts {
     /// Print JSON: an array, or one alert a line with --follow.
     #[arg(long)]
     pub json: bool,
-    /// Admin address of the running `mozdef up`.
+    /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+    /// the topics and the index themselves.
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
 }
@@ -162,7 +187,8 @@ pub(crate) enum Dlq {
         /// Print `{"total": N, "letters": […]}`.
         #[arg(long)]
         json: bool,
-        /// Admin address of the running `mozdef up`.
+        /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+        /// the topics and the index themselves.
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },
@@ -173,7 +199,35 @@ pub(crate) enum Dlq {
         /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// Admin address of the running `mozdef up`.
+        /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+        /// the topics and the index themselves.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+    },
+}
+
+/// `mozdef topics`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topics {
+    /// Show what `apply` would change, and what is refused (exit code 2). Changes nothing.
+    Plan {
+        /// Print `{"changes": […], "refused": […]}`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create missing topics, add partitions, change settings; never shrinks or deletes. May be run again at any time.
+    Apply {
+        /// Print `{"changes": […], "refused": […], "done": …}`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show topics, their size and state, and the lag of every group.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+        /// the cluster itself.
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },

@@ -12,14 +12,18 @@ mod commands;
 mod configuration;
 mod logging;
 mod output;
+mod process;
+mod questions;
+mod readiness;
 mod samples;
-mod up;
+mod stages;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::arguments::{Arguments, Command};
+use crate::stages::Stage;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,22 +52,32 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Rules(command) => return commands::rules::run(config_file, command),
         Command::Normalize(options) => return commands::normalize::run(config_file, options),
         Command::Up(_)
+        | Command::Gateway(_)
+        | Command::Normalizer(_)
+        | Command::Correlator(_)
+        | Command::Sink(_)
         | Command::Demo(_)
         | Command::Send(_)
         | Command::Search(_)
         | Command::Alerts(_)
-        | Command::Dlq(_) => {}
+        | Command::Dlq(_)
+        | Command::Topics(_) => {}
     }
     let config = configuration::load(config_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match arguments.command {
             Command::Up(options) => commands::up::run(config, options).await,
+            Command::Gateway(options) => commands::stage::run(config, Stage::Gateway, options).await,
+            Command::Normalizer(options) => commands::stage::run(config, Stage::Normalizer, options).await,
+            Command::Correlator(options) => commands::stage::run(config, Stage::Correlator, options).await,
+            Command::Sink(options) => commands::stage::run(config, Stage::Sink, options).await,
             Command::Demo(options) => commands::demo::run(config, options).await,
             Command::Send(options) => commands::send::run(config, options).await,
             Command::Search(options) => commands::search::run(config, options).await,
             Command::Alerts(options) => commands::alerts::run(config, options).await,
             Command::Dlq(command) => commands::dlq::run(config, command).await,
+            Command::Topics(command) => commands::topics::run(config, command).await,
             Command::Config(_) | Command::Rules(_) | Command::Normalize(_) => Ok(ExitCode::SUCCESS),
         }
     });

@@ -1,25 +1,29 @@
 //! `mozdef alerts`: the newest alerts, or each as it is raised.
 //!
-//! In: the alerts of a running MozDef. Out: a table, a line for each, or JSON.
+//! In: the alerts of a running MozDef, or of its index and topic. Out: a table, a line for each, or JSON.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::arguments::Alerts;
-use crate::client::AdminClient;
+use crate::client::Asker;
 use crate::configuration::Loaded;
 use crate::output;
+use crate::questions::Question;
 
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, options: Alerts) -> anyhow::Result<ExitCode> {
-    let client = AdminClient::new(options.admin.clone(), &loaded.config)?;
-    if options.follow { follow(&client, options.json).await } else { list(&client, &options).await }
+    if options.follow {
+        follow(&Asker::of_log(options.admin, &loaded.config).await?, options.json).await
+    } else {
+        let asker = Asker::of_index(options.admin.clone(), &loaded.config)?;
+        list(&asker, &options).await
+    }
 }
 
-async fn list(client: &AdminClient, options: &Alerts) -> anyhow::Result<ExitCode> {
-    let size = options.size.to_string();
-    let found = client.get("/api/alerts", &[("size", &size)]).await?;
+async fn list(asker: &Asker, options: &Alerts) -> anyhow::Result<ExitCode> {
+    let found = asker.ask(&Question::Alerts { size: options.size }).await?;
     let alerts = found.get("alerts").and_then(Value::as_array).cloned().unwrap_or_default();
     if options.json {
         output::json(&Value::Array(alerts));
@@ -34,10 +38,10 @@ async fn list(client: &AdminClient, options: &Alerts) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(client: &AdminClient, as_json: bool) -> anyhow::Result<ExitCode> {
+async fn follow(asker: &Asker, as_json: bool) -> anyhow::Result<ExitCode> {
     let mut cursor = "end".to_owned();
     loop {
-        let news = client.get("/api/alerts/next", &[("after", &cursor)]).await?;
+        let news = asker.ask(&Question::AlertsAfter { after: cursor.clone() }).await?;
         for alert in news.get("alerts").and_then(Value::as_array).into_iter().flatten() {
             if as_json {
                 output::json(alert);

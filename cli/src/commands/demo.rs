@@ -17,11 +17,11 @@ use model::time::Clock;
 use serde_json::Value;
 
 use crate::arguments::Demo;
-use crate::client::AdminClient;
 use crate::commands::alerts::headline;
 use crate::commands::send::{Batch, Kind, Poster};
 use crate::configuration::Loaded;
-use crate::up::{self, Running};
+use crate::process::Process;
+use crate::questions::{Failure, Question};
 use crate::{logging, output, samples};
 
 /// A sample file in the binary.
@@ -72,12 +72,14 @@ pub(crate) async fn run(loaded: Loaded, options: Demo) -> anyhow::Result<ExitCod
     config.correlate.revise_ms = config.correlate.revise_ms.min(500);
     output::line(&format!("starting on {}", config.log.data.display()));
     let started = Instant::now();
-    let running = up::start(&config, Clock::System).await?;
+    let mut running = Process::whole(&config, Clock::System).await?;
+    running.start().await?;
+    running.until_ready().await;
     output::line(&format!("ready after {:.1} s", started.elapsed().as_secs_f64()));
 
     let seen = play(&running).await?;
     let checked = check(&running, &seen).await;
-    addresses(&running);
+    addresses(&running)?;
     let result = if options.check {
         running.wait(async {}).await.and(checked)
     } else {
@@ -93,6 +95,9 @@ pub(crate) async fn run(loaded: Loaded, options: Demo) -> anyhow::Result<ExitCod
 
 /// A configuration on a fresh folder, which goes away with the returned value unless the user named it.
 fn fresh(mut config: Config, data: Option<PathBuf>) -> anyhow::Result<(Config, Option<tempfile::TempDir>)> {
+    // Nothing of it goes to servers that others use.
+    config.log.kafka = None;
+    config.sink.url = None;
     let Some(data) = data else {
         let folder = tempfile::Builder::new().prefix("mozdef-demo-").tempdir()?;
         folder.path().clone_into(&mut config.log.data);
@@ -114,8 +119,8 @@ async fn free_ports(config: &mut Config) {
 }
 
 /// Sends the samples while counts and alerts are shown; returns the alerts.
-async fn play(running: &Running) -> anyhow::Result<Vec<Value>> {
-    let poster = Poster::new(&format!("http://{}", running.gateway), false)?;
+async fn play(running: &Process) -> anyhow::Result<Vec<Value>> {
+    let poster = Poster::new(&gateway(running)?, false)?;
     let now = Clock::System.now();
     let mut sent = 0;
     for sample in SAMPLES {
@@ -137,20 +142,15 @@ async fn play(running: &Running) -> anyhow::Result<Vec<Value>> {
 }
 
 /// Shows counts and alerts until all is quiet.
-async fn watch(running: &Running, sent: u64) -> anyhow::Result<Vec<Value>> {
-    let config = Config::default();
-    let client = AdminClient::new(Some(format!("http://{}", running.admin)), &config)?;
+async fn watch(running: &Process, sent: u64) -> anyhow::Result<Vec<Value>> {
     let started = Instant::now();
     let mut cursor = "start".to_owned();
     let mut alerts: Vec<Value> = Vec::new();
     loop {
-        let news = tokio::time::timeout(
-            Duration::from_millis(300),
-            client.get("/api/alerts/next", &[("after", &cursor)]),
-        )
-        .await;
-        if let Ok(news) = news {
-            let news = news?;
+        let question = Question::AlertsAfter { after: cursor.clone() };
+        let news = running.sources.answer(&question);
+        if let Ok(news) = tokio::time::timeout(Duration::from_millis(300), news).await {
+            let news = news.map_err(failed)?;
             if let Some(next) = news.get("cursor").and_then(Value::as_str) {
                 next.clone_into(&mut cursor);
             }
@@ -205,12 +205,14 @@ fn speaks_of(alert: &Value, words: &str) -> bool {
 }
 
 /// Every event is searchable or dead, and the expected alerts are there.
-async fn check(running: &Running, alerts: &[Value]) -> anyhow::Result<()> {
+async fn check(running: &Process, alerts: &[Value]) -> anyhow::Result<()> {
     let sent: u64 =
         SAMPLES.iter().map(|s| s.text.lines().filter(|line| !line.trim().is_empty()).count() as u64).sum();
     let deadline = Instant::now() + Duration::from_secs(10);
+    let everything = Question::Events { query: "*".to_owned(), from: None, to: None, size: 0 };
     let found = loop {
-        let found = running.search.events("*", None, None, 0).await?.total;
+        let found = running.sources.answer(&everything).await.map_err(failed)?;
+        let found = found.get("total").and_then(Value::as_u64).unwrap_or(0);
         if found >= sent || Instant::now() > deadline {
             break found;
         }
@@ -233,20 +235,31 @@ async fn check(running: &Running, alerts: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn addresses(running: &Running) {
-    output::line(&format!("\ngateway  http://{}/events   takes events", running.gateway));
-    output::line(&format!("index    {}          answers as OpenSearch does", running.index));
+fn failed(failure: Failure) -> anyhow::Error {
+    anyhow::anyhow!("{}", failure.into_text())
+}
+
+fn gateway(running: &Process) -> anyhow::Result<String> {
+    let address = running.gateway.context("no gateway runs")?;
+    Ok(format!("http://{address}"))
+}
+
+fn addresses(running: &Process) -> anyhow::Result<()> {
+    let gateway = gateway(running)?;
+    let index = running.index.as_deref().context("no index runs")?;
+    output::line(&format!("\ngateway  {gateway}/events   takes events"));
+    output::line(&format!("index    {index}          answers as OpenSearch does"));
     output::line(&format!("admin    http://{}/metrics  for Prometheus", running.admin));
     output::line("\nTry in another terminal:");
     for command in [
         "mozdef alerts".to_owned(),
         "mozdef search 'details.sourceipaddress:203.0.113.45'".to_owned(),
         format!(
-            "curl -d '{{\"summary\":\"hello\",\"category\":\"test\",\"hostname\":\"me\"}}' http://{}/events",
-            running.gateway
+            "curl -d '{{\"summary\":\"hello\",\"category\":\"test\",\"hostname\":\"me\"}}' {gateway}/events"
         ),
         "mozdef send /var/log/auth.log".to_owned(),
     ] {
         output::line(&format!("  {command}"));
     }
+    Ok(())
 }

@@ -1,32 +1,33 @@
 //! `mozdef dlq list|show`: what could not be processed, and why.
 //!
-//! In: `mozdef.dead` of a running MozDef. Out: a table, one letter whole, or JSON.
+//! In: `mozdef.dead`, of a running MozDef or on Kafka. Out: a table, one letter whole, or JSON.
 
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
 use crate::arguments::Dlq;
-use crate::client::AdminClient;
+use crate::client::Asker;
 use crate::configuration::Loaded;
 use crate::output;
+use crate::questions::Question;
 
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, command: Dlq) -> anyhow::Result<ExitCode> {
     match command {
         Dlq::List { size, json, admin } => {
-            let client = AdminClient::new(admin, &loaded.config)?;
-            list(&client, size, json).await
+            let asker = Asker::of_log(admin, &loaded.config).await?;
+            list(&asker, size, json).await
         }
         Dlq::Show { id, json, admin } => {
-            let client = AdminClient::new(admin, &loaded.config)?;
-            show(&client, &id, json).await
+            let asker = Asker::of_log(admin, &loaded.config).await?;
+            show(&asker, id, json).await
         }
     }
 }
 
-async fn list(client: &AdminClient, size: u32, as_json: bool) -> anyhow::Result<ExitCode> {
-    let found = client.get("/api/dead", &[("size", &size.to_string())]).await?;
+async fn list(asker: &Asker, size: u32, as_json: bool) -> anyhow::Result<ExitCode> {
+    let found = asker.ask(&Question::Letters { size }).await?;
     let total = found.get("total").and_then(Value::as_u64).unwrap_or(0);
     let letters = found.get("letters").and_then(Value::as_array).cloned().unwrap_or_default();
     if as_json {
@@ -52,8 +53,8 @@ fn row(letter: &Value) -> Vec<String> {
     vec![text("time"), text("id"), text("stage"), text("reason"), text("detail")]
 }
 
-async fn show(client: &AdminClient, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-    let letter = client.get("/api/dead/show", &[("id", id)]).await?;
+async fn show(asker: &Asker, id: String, as_json: bool) -> anyhow::Result<ExitCode> {
+    let letter = asker.ask(&Question::Letter { id }).await?;
     if as_json {
         output::json(&letter);
         return Ok(ExitCode::SUCCESS);

@@ -8,4 +8,6 @@ pub(crate) mod normalize;
 pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod send;
+pub(crate) mod stage;
+pub(crate) mod topics;
 pub(crate) mod up;

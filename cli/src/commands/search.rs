@@ -7,21 +7,19 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::arguments::Search;
-use crate::client::AdminClient;
+use crate::client::Asker;
 use crate::configuration::Loaded;
 use crate::output;
+use crate::questions::Question;
 
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, options: Search) -> anyhow::Result<ExitCode> {
-    let client = AdminClient::new(options.admin, &loaded.config)?;
-    let size = options.size.to_string();
-    let mut parameters = vec![("query", options.query.as_str()), ("size", size.as_str())];
-    parameters.extend(options.from.as_deref().map(|from| ("from", from)));
-    parameters.extend(options.to.as_deref().map(|to| ("to", to)));
-    let found = client.get("/api/search", &parameters).await?;
+    let Search { query, from, to, size, json: as_json, admin } = options;
+    let asker = Asker::of_index(admin, &loaded.config)?;
+    let found = asker.ask(&Question::Events { query, from, to, size }).await?;
     let total = found.get("total").and_then(Value::as_u64).unwrap_or(0);
     let hits = found.get("hits").and_then(Value::as_array).cloned().unwrap_or_default();
-    if options.json {
+    if as_json {
         output::json(&json!({"total": total, "hits": hits}));
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use model::time::Clock;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Up;
 use crate::configuration::Loaded;
-use crate::{logging, output, up};
+use crate::process::{Process, stopped};
+use crate::{logging, output};
 
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, options: Up) -> anyhow::Result<ExitCode> {
@@ -16,22 +16,24 @@ pub(crate) async fn run(loaded: Loaded, options: Up) -> anyhow::Result<ExitCode>
     if let Some(data) = options.data {
         config.log.data = data;
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    let running = up::start(&config, Clock::System).await?;
+    let stop = stopped()?;
+    let process = Process::whole(&config, Clock::System).await?;
     if let Some(file) = &loaded.file {
         tracing::info!(config = %file.display(), "configuration");
     }
-    output::line(&format!("gateway  http://{}/events", running.gateway));
-    output::line(&format!("index    {}", running.index));
-    output::line(&format!("admin    http://{}/metrics", running.admin));
+    addresses(&process);
     output::line(&format!("data     {}", config.log.data.display()));
-    output::line("ready");
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = tokio::signal::ctrl_c() => tracing::info!("Ctrl-C"),
-        }
-    };
-    running.wait(stop).await?;
+    process.run(stop, || output::line("ready")).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each address of a process.
+pub(crate) fn addresses(process: &Process) {
+    if let Some(gateway) = process.gateway {
+        output::line(&format!("gateway  http://{gateway}/events"));
+    }
+    if let Some(index) = &process.index {
+        output::line(&format!("index    {index}"));
+    }
+    output::line(&format!("admin    http://{}/metrics", process.admin));
 }

@@ -19,9 +19,12 @@ pub(super) fn of_topic(topic: Topic, what: &str, error: &KafkaError) -> LogError
 
 fn explain(what: &str, error: &KafkaError) -> String {
     let remedy = match code(error) {
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId) => {
-            "; the topic is not there: run `mozdef topics apply`"
-        }
+        Some(
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicId,
+        ) => "; the topic is not there: run `mozdef topics apply`",
         Some(
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed

@@ -139,7 +139,8 @@ impl Looker {
             return Ok(Arc::clone(client));
         }
         let config = settings::reader(&core.base, group, "read_committed");
-        let made = client(&config, core.voice("look")).map_err(|error| unavailable("making a client", &error))?;
+        let made =
+            client(&config, core.voice("look")).map_err(|error| unavailable("making a client", &error))?;
         let made = Arc::new(made);
         groups.insert(group.to_owned(), Arc::clone(&made));
         Ok(made)
@@ -160,7 +161,8 @@ pub(super) fn committed<C: rdkafka::consumer::ConsumerContext>(
     let mut commits = BTreeMap::new();
     for element in found.elements() {
         element.error()?;
-        if let (Ok(partition), Offset::Offset(next)) = (u32::try_from(element.partition()), element.offset()) {
+        if let (Ok(partition), Offset::Offset(next)) = (u32::try_from(element.partition()), element.offset())
+        {
             commits.insert(partition, Commit { next: offset(next), token: element.metadata().to_owned() });
         }
     }

@@ -160,7 +160,8 @@ impl Member {
             let committed = begins.as_ref().and_then(|all| all.get(partition)).map(|commit| commit.next);
             let begin = committed.and_then(|next| i64::try_from(next).ok());
             let offset = begin.map_or(Offset::Beginning, Offset::Offset);
-            if let Err(error) = assignment.add_partition_offset(&self.wire, look::number(*partition), offset) {
+            if let Err(error) = assignment.add_partition_offset(&self.wire, look::number(*partition), offset)
+            {
                 tracing::error!(group = self.group, partition, %error, "cannot be assigned");
             }
             // Before the assignment, so that no record takes the other way.
@@ -189,7 +190,9 @@ impl Member {
         drop(state);
         let assigned = match native.rebalance_protocol() {
             RebalanceProtocol::Eager => native.assign(&assignment),
-            RebalanceProtocol::Cooperative | RebalanceProtocol::None => native.incremental_assign(&assignment),
+            RebalanceProtocol::Cooperative | RebalanceProtocol::None => {
+                native.incremental_assign(&assignment)
+            }
         };
         if let Err(error) = assigned {
             self.complain(LogError::Unavailable(format!("taking partitions on: {error}")), true);
@@ -292,12 +295,7 @@ impl Role for Arc<Member> {
 }
 
 impl ConsumerContext for Context<Arc<Member>> {
-    fn rebalance(
-        &self,
-        native: &BaseConsumer<Self>,
-        err: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, native: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let member = &self.role;
         let partitions: Vec<u32> =
             list.elements().iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect();

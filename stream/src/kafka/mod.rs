@@ -25,6 +25,7 @@ mod producer;
 mod read;
 mod settings;
 mod token;
+pub mod topics;
 mod transact;
 
 use std::collections::BTreeMap;

@@ -96,18 +96,18 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
     let group = config.group_name("mozdef-reader");
     let make = |isolation: &str| {
         let config = settings::reader(&base, &group, isolation);
-        look::client(&config, Voice::new("look", tokens.clone())).map_err(|error| {
-            OpenError::Settings(SettingsError::Client(error.to_string()))
-        })
+        look::client(&config, Voice::new("look", tokens.clone()))
+            .map_err(|error| OpenError::Settings(SettingsError::Client(error.to_string())))
     };
     let looker = Looker::new(names.clone(), make("read_committed")?, make("read_uncommitted")?);
     let (client, asked) = (looker.metadata(), names.clone());
     let found = tokio::task::spawn_blocking(move || cluster(&client, &asked)).await;
     let found = found.map_err(|error| refused(error.to_string()))?;
     let cluster = found.map_err(|(error, cause)| match error.rdkafka_error_code() {
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve) | None => {
-            OpenError::Unreachable { brokers: brokers.clone(), cause }
-        }
+        Some(
+            Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve,
+        )
+        | None => OpenError::Unreachable { brokers: brokers.clone(), cause },
         Some(_) => refused(cause),
     })?;
     check(&cluster, &names)?;
@@ -126,7 +126,9 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
         base,
         tokens,
         clock,
-        partitions: std::array::from_fn(|topic| AtomicU32::new(partitions.get(topic).copied().flatten().unwrap_or(0))),
+        partitions: std::array::from_fn(|topic| {
+            AtomicU32::new(partitions.get(topic).copied().flatten().unwrap_or(0))
+        }),
         record_bytes_max: limits,
         looker,
         readers: Readers::default(),

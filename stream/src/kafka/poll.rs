@@ -73,7 +73,8 @@ impl KafkaConsumer {
         let slot = core.take_slot(group);
         let committer = Committer::new(&core, group, topic, slot);
         let looking = tokio::spawn(look_at_ends(Arc::clone(&core), Arc::downgrade(&member)));
-        let consumer = KafkaConsumer { member, native: Some(native), committer, slot, served: 0, looking, core };
+        let consumer =
+            KafkaConsumer { member, native: Some(native), committer, slot, served: 0, looking, core };
         consumer.start_thread(protocol)?;
         Ok(consumer)
     }
@@ -228,7 +229,8 @@ impl KafkaConsumer {
                 held.given(next);
             }
             if let Some(error) = trouble {
-                if code(&error) == Some(Code::AutoOffsetReset) || code(&error) == Some(Code::OffsetOutOfRange) {
+                if code(&error) == Some(Code::AutoOffsetReset) || code(&error) == Some(Code::OffsetOutOfRange)
+                {
                     held.is_astray = true;
                 } else if !is_passing(&error) {
                     state.errors.push_back(of_topic(self.member.topic, "reading", &error));
@@ -380,7 +382,11 @@ fn serve(core: &Core, member: &Member, native: &Native, protocol: Protocol) {
             if is_away && !state.is_absent {
                 state.is_absent = true;
                 drop(state);
-                tracing::error!(group = member.group, seconds = ABSENCE.as_secs(), "the driver stays away; its partitions go to others");
+                tracing::error!(
+                    group = member.group,
+                    seconds = ABSENCE.as_secs(),
+                    "the driver stays away; its partitions go to others"
+                );
                 native.unsubscribe();
             } else if !is_away && state.is_absent {
                 state.is_absent = false;
@@ -408,7 +414,10 @@ fn trouble(core: &Core, member: &Member, error: &KafkaError, protocol: Protocol)
     let is_unsupported = matches!(code(error), Some(Code::UnsupportedVersion | Code::UnsupportedFeature));
     if protocol == Protocol::Consumer && is_unsupported {
         if core.config.group_protocol == GroupProtocol::Auto {
-            tracing::info!(group = member.group, "the brokers do not have KIP-848: going on with the classic protocol");
+            tracing::info!(
+                group = member.group,
+                "the brokers do not have KIP-848: going on with the classic protocol"
+            );
             core.is_classic.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         member.complain(unavailable("joining by group_protocol: consumer", error), true);
@@ -441,7 +450,11 @@ async fn look_at_ends(core: Arc<Core>, member: std::sync::Weak<Member>) {
 }
 
 /// Next offsets by partition, as a list.
-pub(super) fn offsets(wire: &str, offsets: &[(u32, u64)], token: &str) -> Result<TopicPartitionList, KafkaError> {
+pub(super) fn offsets(
+    wire: &str,
+    offsets: &[(u32, u64)],
+    token: &str,
+) -> Result<TopicPartitionList, KafkaError> {
     let by_partition: BTreeMap<u32, u64> = offsets.iter().copied().collect();
     let mut list = TopicPartitionList::with_capacity(by_partition.len());
     for (partition, next) in by_partition {

@@ -223,7 +223,10 @@ impl Transactor {
             unavailable("committing", why)
         };
         if is_fenced_producer(why) {
-            tracing::error!(id = self.id, "another producer has our transactional id: does each instance have its own log.kafka.instance?");
+            tracing::error!(
+                id = self.id,
+                "another producer has our transactional id: does each instance have its own log.kafka.instance?"
+            );
             std::thread::sleep(REST);
         }
         let Some(producer) = &self.producer else { return Ended::Aborted(told) };
@@ -272,7 +275,8 @@ fn fill(core: &Core, producer: &Native, work: &Work, token: &str, topic: Topic) 
         }
     }
     producer.flush(left())?;
-    if let Some(error) = producer.context().role.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(error) = producer.context().role.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    {
         return Err(error);
     }
     if work.transaction.offsets.is_empty() {

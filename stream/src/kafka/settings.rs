@@ -96,7 +96,10 @@ fn log_in(client: &mut ClientConfig, sasl: &KafkaSasl) -> Result<(), SettingsErr
         }
     };
     let password = secret("the password", sasl.password_file.as_deref(), sasl.password_env.as_deref())?;
-    client.set("sasl.mechanism", mechanism).set("sasl.username", &sasl.username).set("sasl.password", password);
+    client
+        .set("sasl.mechanism", mechanism)
+        .set("sasl.username", &sasl.username)
+        .set("sasl.password", password);
     Ok(())
 }
 
@@ -247,11 +250,17 @@ mod tests {
         let plain = KafkaConfig { brokers, ..KafkaConfig::default() };
         let secure = KafkaConfig { tls: Some(tls), sasl: Some(sasl), ..plain.clone() };
         let client = base(&plain, "i").unwrap();
-        assert_eq!((client.get("security.protocol"), client.get("bootstrap.servers")), (Some("plaintext"), Some("a:1,b:2")));
+        assert_eq!(
+            (client.get("security.protocol"), client.get("bootstrap.servers")),
+            (Some("plaintext"), Some("a:1,b:2"))
+        );
         let client = base(&secure, "i").unwrap();
         assert_eq!(client.get("security.protocol"), Some("sasl_ssl"));
         assert_eq!(client.get("sasl.mechanism"), Some("SCRAM-SHA-256"));
-        assert_eq!((client.get("sasl.password"), client.get("ssl.ca.location")), (Some("s3cret"), Some("/ca")));
+        assert_eq!(
+            (client.get("sasl.password"), client.get("ssl.ca.location")),
+            (Some("s3cret"), Some("/ca"))
+        );
     }
 
     #[test]

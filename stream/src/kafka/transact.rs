@@ -24,8 +24,8 @@ use super::failure::{code, is_stale_member, unavailable};
 use super::member::{Member, Native};
 use super::poll::offsets;
 use super::producer::{Ended, Transactor, Work};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::log::{LogError, Transaction};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 /// Longest wait for a plain commit; then its outcome is unknown.
 const PLAIN: Duration = Duration::from_secs(10);
@@ -141,7 +141,8 @@ impl Committer {
             Ok(answered) => answered,
             Err(_) => return Err(LogError::OutcomeUnknown("the brokers do not answer".to_owned())),
         };
-        let outcome = answered.unwrap_or_else(|_| Err(LogError::Broken("the committer has panicked".to_owned())));
+        let outcome =
+            answered.unwrap_or_else(|_| Err(LogError::Broken("the committer has panicked".to_owned())));
         let open = self.open.take();
         match outcome {
             Ok(()) => Ok(open.map(|open| open.offsets).unwrap_or_default()),

@@ -8,7 +8,9 @@ use model::topic::Topic;
 use stream::log::{Extent, FetchLimits, LogError, Polled, RECORD_BYTES_MAX, Transaction};
 use stream::record::{Headers, NewRecord};
 
-use crate::kit::{ALL, Harness, RETENTION_HOURS, SOON, assigned, ended, keyed, read_all, records, to, values};
+use crate::kit::{
+    ALL, Harness, RETENTION_HOURS, SOON, assigned, ended, keyed, read_all, records, to, values,
+};
 
 /// Runs every test of the contract over a harness.
 macro_rules! contract {

@@ -70,8 +70,13 @@ impl Kafka {
         let brokers = brokers(test)?;
         let prefix = format!("t{:016x}.", RandomState::new().hash_one(0_u8));
         let instance = "one".to_owned();
-        let config =
-            KafkaConfig { brokers: vec![brokers], prefix, instance, group_protocol, ..KafkaConfig::default() };
+        let config = KafkaConfig {
+            brokers: vec![brokers],
+            prefix,
+            instance,
+            group_protocol,
+            ..KafkaConfig::default()
+        };
         make_topics(&config).await;
         let mut kafka = Kafka { config, log: None };
         kafka.log = Some(kafka.open("one").await);

@@ -1,29 +1,24 @@
-//! Events by a Lucene query: `/api/search?query=&from=&to=&size=`.
+//! Events by a Lucene query.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
 use model::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
+use sink::search::Searcher;
 
-use super::{Admin, Failure, answer, size};
+use super::Failure;
 
 /// Finds events, newest first.
-pub(crate) async fn search(
-    State(admin): State<Arc<Admin>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Failure> {
-    let now = admin.clock.now();
-    let query = parameters.get("query").map_or("*", String::as_str);
-    let from = parameters.get("from").map(|text| instant(text, now, "from")).transpose()?;
-    let to = parameters.get("to").map(|text| instant(text, now, "to")).transpose()?;
-    let size = size(&parameters)?;
+pub(super) async fn find(
+    search: &Searcher,
+    now: Timestamp,
+    query: &str,
+    (from, to): (Option<&str>, Option<&str>),
+    size: u32,
+) -> Result<Value, Failure> {
+    let from = from.map(|text| instant(text, now, "from")).transpose()?;
+    let to = to.map(|text| instant(text, now, "to")).transpose()?;
     let found =
-        admin.search.events(query, from, to, size).await.map_err(|error| Failure::bad(error.to_string()))?;
-    Ok(answer(StatusCode::OK, &json!({"total": found.total, "hits": found.hits})))
+        search.events(query, from, to, size).await.map_err(|error| Failure::Bad(error.to_string()))?;
+    Ok(json!({"total": found.total, "hits": found.hits}))
 }
 
 /// An ISO time, `now`, or a time ago such as `15m`, `2h`, `7d`.
@@ -43,7 +38,7 @@ fn instant(text: &str, now: Timestamp, name: &str) -> Result<Timestamp, Failure>
     };
     let day = || Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"));
     parsed.or_else(|| Timestamp::parse_rfc3339(text)).or_else(day).ok_or_else(|| {
-        Failure::bad(format!(
+        Failure::Bad(format!(
             "{name}: {text} is no time; write 2026-01-31T12:00:00Z, 2026-01-31, or 15m, 2h, 7d for a time ago"
         ))
     })

@@ -1,91 +1,108 @@
-//! Dead letters: `/api/dead` lists the newest, `/api/dead/show?id=` gives one whole.
+//! Dead letters: the newest, or one whole.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use model::headers;
 use model::ids::EventId;
+use model::time::Timestamp;
 use model::topic::Topic;
 use serde_json::{Map, Value, json};
 use stream::log::{FetchLimits, SharedLog};
 use stream::record::Record;
 
-use super::{Admin, Failure, answer, size};
+use super::Failure;
 
 const FETCH: FetchLimits = FetchLimits { records_max: 500, bytes_max: 8 << 20 };
 /// Most letters that one answer lists.
 const SIZE_MAX: u64 = 10_000;
 
 /// The newest letters of all partitions, newest first.
-pub(crate) async fn list(
-    State(admin): State<Arc<Admin>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Failure> {
-    let size = u64::from(size(&parameters)?).min(SIZE_MAX);
+///
+/// `total` counts offsets where not all are read; over Kafka some of these are no letters (marks of transactions).
+pub(super) async fn list(log: &SharedLog, size: u32) -> Result<Value, Failure> {
+    let size = u64::from(size).min(SIZE_MAX);
     let mut total = 0;
     let mut rows = Vec::new();
-    for partition in 0..admin.log.partitions(Topic::Dead) {
-        let extent = admin.log.extent(Topic::Dead, partition).await.map_err(Failure::unavailable)?;
-        total += extent.end.saturating_sub(extent.start);
-        let from = extent.start.max(extent.end.saturating_sub(size));
-        walk(&admin.log, partition, from, &mut |record| {
-            rows.push((record.appended, summary(admin.log.id(), record)));
-            false
-        })
-        .await?;
+    for partition in 0..log.partitions(Topic::Dead) {
+        let (newest, all) = newest(log, partition, size).await?;
+        total += all;
+        rows.extend(newest);
     }
     rows.sort_by_key(|(appended, _)| std::cmp::Reverse(*appended));
     let letters: Vec<Value> = rows.into_iter().take(size as usize).map(|(_, row)| row).collect();
-    Ok(answer(StatusCode::OK, &json!({"total": total, "letters": letters})))
+    Ok(json!({"total": total, "letters": letters}))
+}
+
+/// At least `size` of the newest letters of a partition where it has as many, in order; and how many there are.
+async fn newest(
+    log: &SharedLog,
+    partition: u32,
+    size: u64,
+) -> Result<(Vec<(Timestamp, Value)>, u64), Failure> {
+    let extent = log.extent(Topic::Dead, partition).await.map_err(Failure::unavailable)?;
+    let mut span = size;
+    loop {
+        let from = extent.start.max(extent.stable.saturating_sub(span));
+        let mut rows = Vec::new();
+        walk(log, partition, from..extent.stable, &mut |record| {
+            rows.push((record.appended, summary(log.id(), record)));
+            false
+        })
+        .await?;
+        if from == extent.start {
+            let count = rows.len() as u64;
+            return Ok((rows, count));
+        }
+        if rows.len() as u64 >= size {
+            return Ok((rows, extent.stable.saturating_sub(extent.start)));
+        }
+        span = span.saturating_mul(4).saturating_add(16);
+    }
 }
 
 /// One letter with its headers and original bytes.
-pub(crate) async fn show(
-    State(admin): State<Arc<Admin>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Failure> {
-    let id = parameters.get("id").map(String::as_str).unwrap_or_default();
+pub(super) async fn show(log: &SharedLog, id: &str) -> Result<Value, Failure> {
     if id.is_empty() {
-        return Err(Failure::bad("id: give the event id of a dead letter, as `mozdef dlq list` shows it"));
+        return Err(Failure::Bad(
+            "id: give the event id of a dead letter, as `mozdef dlq list` shows it".to_owned(),
+        ));
     }
-    for partition in 0..admin.log.partitions(Topic::Dead) {
+    for partition in 0..log.partitions(Topic::Dead) {
+        let extent = log.extent(Topic::Dead, partition).await.map_err(Failure::unavailable)?;
         let mut found = None;
-        walk(&admin.log, partition, 0, &mut |record| {
-            let hit = event_id(admin.log.id(), record) == id;
+        walk(log, partition, extent.start..extent.stable, &mut |record| {
+            let hit = event_id(log.id(), record) == id;
             if hit {
-                found = Some(whole(admin.log.id(), record));
+                found = Some(whole(log.id(), record));
             }
             hit
         })
         .await?;
         if let Some(letter) = found {
-            return Ok(answer(StatusCode::OK, &letter));
+            return Ok(letter);
         }
     }
-    Err(Failure::missing(format!("no dead letter has the id {id}")))
+    Err(Failure::Missing(format!("no dead letter has the id {id}")))
 }
 
-/// Shows each record from an offset on, until the end or until `stop` says so.
+/// Shows each record of a range of offsets, until `stop` says so.
 async fn walk(
     log: &SharedLog,
     partition: u32,
-    from: u64,
+    range: Range<u64>,
     stop: &mut (dyn FnMut(&Record) -> bool + Send),
 ) -> Result<(), Failure> {
-    let mut next = from;
-    loop {
+    let mut next = range.start;
+    while next < range.end {
         let fetched = log.fetch(Topic::Dead, partition, next, FETCH).await.map_err(Failure::unavailable)?;
-        let is_end = fetched.next <= next;
-        if is_end || fetched.records.iter().any(&mut *stop) {
+        if fetched.next <= next || fetched.records.iter().any(&mut *stop) {
             return Ok(());
         }
         next = fetched.next;
     }
+    Ok(())
 }
 
 /// The event's id; a record that the gateway refused, of a client that gave none, is known by its place.

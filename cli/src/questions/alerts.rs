@@ -1,18 +1,13 @@
-//! Alerts: `/api/alerts` lists the newest from the index; `/api/alerts/next`
-//! waits for revisions after a cursor, straight from the topic.
+//! Alerts: the newest from the index, or revisions after a place, straight from the topic.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
 use model::topic::Topic;
 use serde_json::{Value, json};
-use stream::log::FetchLimits;
+use sink::search::Searcher;
+use stream::log::{FetchLimits, SharedLog};
 
-use super::{Admin, Failure, answer, size};
+use super::Failure;
 
 const FETCH: FetchLimits = FetchLimits { records_max: 200, bytes_max: 8 << 20 };
 /// How often the topic is looked at while somebody waits.
@@ -21,34 +16,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// The newest alerts, newest first.
-pub(crate) async fn list(
-    State(admin): State<Arc<Admin>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Failure> {
-    let size = size(&parameters)?;
-    let alerts = admin.search.alerts(size).await.map_err(Failure::unavailable)?;
+pub(super) async fn list(search: &Searcher, size: u32) -> Result<Value, Failure> {
+    let alerts = search.alerts(size).await.map_err(Failure::unavailable)?;
     let documents: Vec<Value> =
         alerts.hits.into_iter().map(|hit| with_id(hit.source, hit.id.as_bytes())).collect();
-    Ok(answer(StatusCode::OK, &json!({"total": alerts.total, "alerts": documents})))
+    Ok(json!({"total": alerts.total, "alerts": documents}))
 }
 
 /// Revisions after `after` (a cursor, `end` or `start`), waiting up to 25 s for the first.
-pub(crate) async fn next(
-    State(admin): State<Arc<Admin>>,
-    Query(parameters): Query<HashMap<String, String>>,
-) -> Result<Response, Failure> {
-    let after = parameters.get("after").map_or("end", String::as_str);
-    let mut offsets = cursor(&admin, after).await?;
+pub(super) async fn after(log: &SharedLog, after: &str) -> Result<Value, Failure> {
+    let mut offsets = cursor(log, after).await?;
     let deadline = tokio::time::Instant::now() + WAIT_MAX;
     let mut alerts = Vec::new();
     loop {
         for (partition, offset) in offsets.iter_mut().enumerate() {
             let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-            let fetched = admin
-                .log
-                .fetch(Topic::Alerts, partition, *offset, FETCH)
-                .await
-                .map_err(Failure::unavailable)?;
+            let fetched =
+                log.fetch(Topic::Alerts, partition, *offset, FETCH).await.map_err(Failure::unavailable)?;
             *offset = fetched.next;
             for record in fetched.records {
                 let alert = serde_json::from_slice::<Value>(&record.value).ok();
@@ -63,7 +47,7 @@ pub(crate) async fn next(
     alerts.sort_by_key(|(appended, _)| *appended);
     let alerts: Vec<Value> = alerts.into_iter().map(|(_, alert)| alert).collect();
     let cursor: Vec<String> = offsets.iter().map(u64::to_string).collect();
-    Ok(answer(StatusCode::OK, &json!({"cursor": cursor.join(","), "alerts": alerts})))
+    Ok(json!({"cursor": cursor.join(","), "alerts": alerts}))
 }
 
 /// The alert with its id, which is not part of the document.
@@ -75,11 +59,11 @@ fn with_id(mut alert: Value, id: &[u8]) -> Value {
 }
 
 /// Next offset of each partition.
-async fn cursor(admin: &Admin, after: &str) -> Result<Vec<u64>, Failure> {
-    let partitions = admin.log.partitions(Topic::Alerts);
+async fn cursor(log: &SharedLog, after: &str) -> Result<Vec<u64>, Failure> {
+    let partitions = log.partitions(Topic::Alerts);
     let mut offsets = Vec::new();
     for partition in 0..partitions {
-        let extent = admin.log.extent(Topic::Alerts, partition).await.map_err(Failure::unavailable)?;
+        let extent = log.extent(Topic::Alerts, partition).await.map_err(Failure::unavailable)?;
         offsets.push(match after {
             "end" => extent.end,
             _ => extent.start,
@@ -92,7 +76,7 @@ async fn cursor(admin: &Admin, after: &str) -> Result<Vec<u64>, Failure> {
     match given {
         Ok(given) if given.len() == offsets.len() => Ok(given),
         _ => {
-            Err(Failure::bad(format!("after: {after} is no cursor of this log; begin with `end` or `start`")))
+            Err(Failure::Bad(format!("after: {after} is no cursor of this log; begin with `end` or `start`")))
         }
     }
 }

@@ -1,0 +1,159 @@
+//! The stages that a process may run, and what each of them is made of.
+//!
+//! In: the configuration and an open log. Out: running loops, each with a word in the process's readiness.
+//! Never: a way from one stage to another but the log.
+
+use anyhow::Context;
+use correlate::match_worker::MatchWorker;
+use correlate::window_worker::WindowWorker;
+use model::config::Config;
+use model::time::Clock;
+use model::topic::Topic;
+use stream::delivery::run_delivery;
+use stream::health::Health;
+use stream::log::SharedLog;
+use stream::shutdown::Shutdown;
+use stream::watched::{probe, watched};
+use stream::worker::{Worker, WorkerOptions, run_worker};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::readiness::{Part, Readiness};
+
+/// What can be started alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Requests to `mozdef.raw`.
+    Gateway,
+    /// `mozdef.raw` to `mozdef.events`.
+    Normalizer,
+    /// `mozdef.events` to `mozdef.matches`, and on to `mozdef.alerts`.
+    Correlator,
+    /// Events and alerts to the index.
+    Sink,
+}
+
+impl Stage {
+    /// All, against the way of an event: who takes is there before who gives.
+    pub(crate) const ALL: [Stage; 4] = [Stage::Sink, Stage::Correlator, Stage::Normalizer, Stage::Gateway];
+
+    /// The subcommand.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Stage::Gateway => "gateway",
+            Stage::Normalizer => "normalizer",
+            Stage::Correlator => "correlator",
+            Stage::Sink => "sink",
+        }
+    }
+}
+
+/// The consumer groups, with the topic that each reads.
+pub(crate) const GROUPS: [(&str, Topic); 5] = [
+    ("mozdef-normalizer", Topic::Raw),
+    ("mozdef-match", Topic::Events),
+    ("mozdef-window", Topic::Matches),
+    ("mozdef-event-sink", Topic::Events),
+    ("mozdef-alert-sink", Topic::Alerts),
+];
+
+/// What runs in a process, by name; each ends with its result.
+pub(crate) type Tasks = JoinSet<(&'static str, anyhow::Result<()>)>;
+
+/// What stages are started with.
+pub(crate) struct Start<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The open log.
+    pub log: &'a SharedLog,
+    /// Address of the index, where there is one.
+    pub index: Option<&'a str>,
+    /// The gateway's listener, where it runs.
+    pub gateway: Option<TcpListener>,
+    /// The time.
+    pub clock: &'a Clock,
+    /// Tells the loops to end.
+    pub shutdown: &'a Shutdown,
+    /// Hears how they fare.
+    pub ready: &'a Readiness,
+    /// Takes them.
+    pub tasks: &'a mut Tasks,
+}
+
+impl Start<'_> {
+    /// Starts one.
+    pub(crate) async fn stage(&mut self, stage: Stage) -> anyhow::Result<()> {
+        match stage {
+            Stage::Gateway => self.gateway(),
+            Stage::Normalizer => self.normalizer(),
+            Stage::Correlator => self.correlator(),
+            Stage::Sink => self.sink().await,
+        }
+    }
+
+    fn gateway(&mut self) -> anyhow::Result<()> {
+        let listener = self.gateway.take().context("the gateway has no listener")?;
+        let health = Health::default();
+        self.ready.add(Part::Way("gateway", health.clone()));
+        let probing = probe(self.log.clone(), Topic::Raw, health.clone(), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            probing.await;
+            ("gateway's probe", Ok(()))
+        });
+        let log = watched(self.log.clone(), health);
+        let http = self.config.ingest.http.clone();
+        let serving = ingest::http::serve(http, log, self.clock.clone(), listener, self.shutdown.clone());
+        self.tasks.spawn(async move { ("gateway", serving.await.context("the gateway stopped")) });
+        Ok(())
+    }
+
+    fn normalizer(&mut self) -> anyhow::Result<()> {
+        let worker = normalize::worker::NormalizerWorker::new(&self.config.normalize, self.log.id())?;
+        self.worker("normalizer", Box::new(worker), normalize::worker::options());
+        Ok(())
+    }
+
+    fn correlator(&mut self) -> anyhow::Result<()> {
+        let config = &self.config.correlate;
+        let rules = correlate::reload::start(config, self.shutdown.clone())?;
+        let matcher = MatchWorker::new(rules.clone(), config, self.log.partitions(Topic::Matches));
+        let window = WindowWorker::new(rules, config, self.log.partitions(Topic::Events));
+        let options = WorkerOptions {
+            group: "mozdef-match",
+            stage: model::metrics::Stage::Match,
+            input: Topic::Events,
+            changelog: None,
+            health: Health::default(),
+        };
+        self.worker("match", Box::new(matcher), options);
+        let options = WorkerOptions {
+            group: "mozdef-window",
+            stage: model::metrics::Stage::Window,
+            input: Topic::Matches,
+            changelog: Some(Topic::Windows),
+            health: Health::default(),
+        };
+        self.worker("window", Box::new(window), options);
+        Ok(())
+    }
+
+    async fn sink(&mut self) -> anyhow::Result<()> {
+        let index = self.index.context("the sink has no index; set sink.url")?;
+        let parts = sink::start(&self.config.sink, index).await?;
+        self.ready.add(Part::Index(parts.readiness));
+        for (name, options, delivery) in parts.deliveries {
+            self.ready.add(Part::Loop(name, options.health.clone()));
+            let (log, clock, shutdown) = (self.log.clone(), self.clock.clone(), self.shutdown.clone());
+            let running = run_delivery(log, options, delivery, clock, shutdown);
+            self.tasks.spawn(async move { (name, running.await.context("the sink stopped")) });
+        }
+        Ok(())
+    }
+
+    fn worker(&mut self, name: &'static str, worker: Box<dyn Worker>, options: WorkerOptions) {
+        self.ready.add(Part::Loop(name, options.health.clone()));
+        let (log, clock, shutdown) = (self.log.clone(), self.clock.clone(), self.shutdown.clone());
+        let running = run_worker(log, options, worker, clock, shutdown);
+        self.tasks.spawn(async move { (name, running.await.with_context(|| format!("{name} stopped"))) });
+    }
+}
