@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::metrics::metrics;
+use model::time::Timestamp;
 use model::topic::Topic;
 use tokio::time::Instant;
 
@@ -20,6 +21,24 @@ pub(crate) const STALL: Duration = Duration::from_secs(30);
 pub(crate) struct Watchdog {
     patience: Duration,
     seen: HashMap<u32, Seen>,
+    ages: HashMap<u32, Age>,
+}
+
+/// What tells how old the first unread record may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Age {
+    /// When the newest record taken was appended.
+    newest: Option<Timestamp>,
+    /// When nothing was left to read, last.
+    caught_up: Option<Timestamp>,
+}
+
+impl Age {
+    /// The age of the first unread record, at most; 0 where nothing is known.
+    fn seconds(self, now: Timestamp) -> f64 {
+        let since = self.newest.max(self.caught_up).unwrap_or(now);
+        now.millis().saturating_sub(since.millis()).max(0) as f64 / 1000.0
+    }
 }
 
 /// What a look at a partition shows.
@@ -42,7 +61,7 @@ struct Seen {
 impl Watchdog {
     /// `patience`: how long a partition with lag may stand still.
     pub(crate) fn new(patience: Duration) -> Watchdog {
-        Watchdog { patience, seen: HashMap::new() }
+        Watchdog { patience, seen: HashMap::new(), ages: HashMap::new() }
     }
 
     /// Lag of the partitions that a loop has, as metrics; those that stand still are told and come back.
@@ -57,6 +76,7 @@ impl Watchdog {
         group: &str,
         topic: Topic,
         reached: &[(u32, u64)],
+        now: Timestamp,
         health: &Health,
     ) -> Result<Vec<u32>, LogError> {
         let mut stalled = Vec::new();
@@ -65,14 +85,24 @@ impl Watchdog {
             let stable = match log.extent(topic, partition).await {
                 Ok(extent) => extent.stable,
                 Err(error) if error.is_retryable() => {
+                    // The others are not asked: each would wait for its own time-out.
                     outcome = Err(error);
-                    continue;
+                    break;
                 }
                 Err(error) => return Err(error),
             };
             let lag = stable.saturating_sub(reached);
             let labels = [group, topic.name(), &partition.to_string()];
             metrics().lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            let age = self.ages.entry(partition).or_default();
+            if lag == 0 {
+                age.caught_up = Some(now);
+            }
+            metrics().lag_seconds.with_label_values(&labels).set(if lag == 0 {
+                0.0
+            } else {
+                age.seconds(now)
+            });
             match self.look(partition, reached, stable, Instant::now()) {
                 Look::Moves => health.moves(partition),
                 Look::Stands => {}
@@ -86,6 +116,11 @@ impl Watchdog {
         }
         health.measured(outcome, |partition| reached.iter().any(|(ours, _)| *ours == partition));
         Ok(stalled)
+    }
+
+    /// Records of a partition were taken, the newest of them appended then.
+    pub(crate) fn took(&mut self, partition: u32, appended: Timestamp) {
+        self.ages.entry(partition).or_default().newest = Some(appended);
     }
 
     /// Looks at a partition.
@@ -105,6 +140,7 @@ impl Watchdog {
     /// The partition is not ours any more.
     pub(crate) fn forget(&mut self, partition: u32) {
         self.seen.remove(&partition);
+        self.ages.remove(&partition);
     }
 }
 
@@ -115,7 +151,24 @@ mod tests {
     use tokio::time::Instant;
 
     use super::Look::{Moves, Stalled, Stands};
-    use super::{Look, STALL, Watchdog};
+    use model::time::Timestamp;
+
+    use super::{Age, Look, STALL, Watchdog};
+
+    #[test]
+    fn the_age_of_lag_goes_by_the_newest_record_taken_or_by_when_all_was_read() {
+        let at = |seconds: i64| Some(Timestamp::from_millis(seconds * 1000));
+        let now = Timestamp::from_millis(100_000);
+        for (newest, caught_up, expected) in [
+            (None, None, 0.0),
+            (at(40), None, 60.0),
+            (at(40), at(99), 1.0),
+            (at(98), at(50), 2.0),
+            (at(200), None, 0.0),
+        ] {
+            assert_eq!(Age { newest, caught_up }.seconds(now), expected);
+        }
+    }
 
     #[test]
     fn only_lag_that_stands_still_is_a_stall() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::error::Verdict;
 use model::headers;
 use model::metrics::metrics;
+use model::time::Clock;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::watchdog::{STALL, Watchdog};
 /// Time between two measurements of lag.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Longest wait for what is in flight, at shutdown.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(6);
 /// The same when the group asks for partitions back; below the group's session time.
 const REVOKE_GRACE: Duration = Duration::from_secs(5);
 /// Time between two questions about a commit whose outcome is unknown.
@@ -55,6 +56,7 @@ pub(super) struct Driver {
     log: SharedLog,
     options: DeliveryOptions,
     delivery: Arc<dyn Delivery>,
+    clock: Clock,
     shutdown: Shutdown,
     partitions: BTreeMap<u32, Partition>,
     /// Epoch of the next assignment, so that old work is told from new.
@@ -76,12 +78,14 @@ impl Driver {
         log: SharedLog,
         options: DeliveryOptions,
         delivery: Arc<dyn Delivery>,
+        clock: Clock,
         shutdown: Shutdown,
     ) -> Driver {
         Driver {
             log,
             options,
             delivery,
+            clock,
             shutdown,
             partitions: BTreeMap::new(),
             epoch: 0,
@@ -131,7 +135,14 @@ impl Driver {
                         self.options.health.polled(consumer.is_member());
                         self.polled(consumer, polled).await?;
                     }
-                    Err(error) => self.wait_after(Doing::Read, error).await?,
+                    Err(error) => {
+                        self.wait_after(Doing::Read, error).await?;
+                        if consumer.is_dead() {
+                            let all: Vec<u32> = self.partitions.keys().copied().collect();
+                            self.forget(&all, Input::Lost);
+                            return Ok(End::Rebuild);
+                        }
+                    }
                 },
             }
             if Instant::now() >= self.next_measure {
@@ -194,7 +205,9 @@ impl Driver {
 
     /// Adds records to the batch that is being filled.
     fn take(&mut self, partition: u32, records: Vec<Record>) {
-        let Some(next) = records.last().map(|record| record.offset.saturating_add(1)) else { return };
+        let Some(last) = records.last() else { return };
+        let next = last.offset.saturating_add(1);
+        self.watchdog.took(partition, last.appended);
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         let Some(Effect::Work(span)) = state.step(Input::Fetched { next }) else { return };
         let before = self.filling.records.len();
@@ -410,6 +423,7 @@ impl Driver {
             let labels = [self.options.group, self.options.input.name(), &partition.to_string()];
             // There may be no such series yet.
             if metrics().lag.remove_label_values(&labels).is_err() {}
+            if metrics().lag_seconds.remove_label_values(&labels).is_err() {}
         }
     }
 
@@ -421,7 +435,10 @@ impl Driver {
             (*partition, state.reached(consumer.position(*partition)))
         };
         let reached: Vec<(u32, u64)> = self.partitions.iter().map(reached).collect();
-        let stalled = self.watchdog.measure(&*self.log, group, topic, &reached, &self.options.health).await?;
+        let stalled = self
+            .watchdog
+            .measure(&*self.log, group, topic, &reached, self.clock.now(), &self.options.health)
+            .await?;
         // What is in flight waits for the outside, and a log that refuses commits for itself: a new consumer helps neither.
         let is_idle = |partition| self.partitions.get(partition).is_some_and(|state| !state.is_working());
         Ok(self.commit_after.is_none() && stalled.iter().any(is_idle))

@@ -73,8 +73,13 @@ pub async fn run_delivery(
     log: SharedLog,
     options: DeliveryOptions,
     delivery: Arc<dyn Delivery>,
-    _clock: Clock,
+    clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), LogError> {
-    Driver::new(log, options, delivery, shutdown).run().await
+    let group = options.group;
+    let driver = Driver::new(log, options, delivery, clock, shutdown.clone());
+    shutdown.bound(driver.run()).await.unwrap_or_else(|| {
+        tracing::warn!(group, "not drained in time; what is not committed will be run again");
+        Ok(())
+    })
 }

@@ -66,7 +66,7 @@ async fn a_hanging_delivery_is_told_and_does_not_hold_up_the_end() {
         health: health.clone(),
     };
     let (trigger, shutdown) = channel();
-    let mut driver = Driver::new(log.clone(), options, Arc::new(Hangs(sender)), shutdown);
+    let mut driver = Driver::new(log.clone(), options, Arc::new(Hangs(sender)), Clock::System, shutdown);
     driver.grace = Duration::from_millis(100);
     driver.watchdog = Watchdog::new(Duration::from_millis(200));
     let running = tokio::spawn(driver.run());

@@ -21,7 +21,7 @@ use super::settings;
 use crate::log::{Extent, LogError};
 
 /// Longest wait for an answer.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// A client that is never part of a group.
 pub(super) type Client = BaseConsumer<Context<Looking>>;

@@ -52,7 +52,7 @@ use crate::log::{Consumer, Extent, FetchLimits, Fetched, Log, LogError};
 use crate::record::{NewRecord, Position, partition_of};
 
 /// Longest wait for the threads of the log at its end: groups are left, what is queued is sent.
-const END: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(2);
 
 /// What all parts of the log share.
 struct Core {
@@ -139,7 +139,7 @@ impl Core {
     }
 }
 
-/// The log on Kafka. Dropping it waits (up to 5 s) until groups are left and what is queued is sent.
+/// The log on Kafka. Dropping it waits (up to 2 s) until groups are left and what is queued is sent.
 struct KafkaLog {
     core: Arc<Core>,
     gateway: OnceLock<Gateway>,

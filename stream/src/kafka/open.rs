@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use model::config::KafkaConfig;
+use model::config::{GroupProtocol, KafkaConfig};
 use model::time::Clock;
 use model::topic::Topic;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -30,7 +30,9 @@ use crate::log::{DEAD_RECORD_BYTES_MAX, RECORD_BYTES_MAX, SharedLog};
 /// Bytes of a batch around one record.
 const FRAME: usize = 4096;
 /// How long the news of a topic may take to spread among brokers.
-const SPREAD: Duration = Duration::from_secs(3);
+const SPREAD: Duration = Duration::from_secs(5);
+/// Longest session time with which KIP-848 is chosen by itself: a partition may stand still for 30 s at most.
+const SESSION_MS_MAX: u64 = 15_000;
 /// Time between two rounds of housekeeping.
 const ROUND: Duration = Duration::from_millis(500);
 /// Rounds between two looks at the number of partitions.
@@ -111,7 +113,11 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
         Some(_) => refused(cause),
     })?;
     check(&cluster, &names)?;
-    let limits = limits(&base, tokens.clone(), &names).await;
+    let (limits, session_ms) = ask(&base, tokens.clone(), &names, cluster.broker).await;
+    let is_classic = session_ms.is_none_or(|session_ms| session_ms > SESSION_MS_MAX);
+    if is_classic && config.group_protocol == GroupProtocol::Auto {
+        tracing::info!(session_ms, "groups are run by the classic protocol: the brokers do not have KIP-848, or would notice the death of a member late (group.consumer.session.timeout.ms)");
+    }
     let id = if config.prefix == KafkaConfig::PREFIX {
         cluster.id
     } else {
@@ -134,7 +140,7 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
         readers: Readers::default(),
         turn: AtomicU32::new(0),
         slots: Mutex::new(BTreeMap::new()),
-        is_classic: AtomicBool::new(false),
+        is_classic: AtomicBool::new(is_classic),
         threads: Arc::new(Threads::default()),
     });
     keep_house(Arc::downgrade(&core))?;
@@ -145,6 +151,8 @@ struct Cluster {
     id: String,
     /// By topic; `None`: it is not there.
     partitions: Vec<Option<u32>>,
+    /// One of the brokers.
+    broker: Option<i32>,
 }
 
 /// What the cluster says of itself and our topics; blocks. With an error comes what the client last said.
@@ -170,7 +178,9 @@ fn cluster(client: &Client, names: &Names) -> Result<Cluster, (KafkaError, Strin
     while client.poll(Duration::ZERO).is_some() {}
     let none = || failed(KafkaError::MetadataFetch(Code::OperationTimedOut));
     let id = client.client().fetch_cluster_id(ANSWER).ok_or_else(none)?;
-    Ok(Cluster { id, partitions })
+    let metadata = client.fetch_metadata(Some(names.wire(Topic::Raw)), ANSWER).map_err(failed)?;
+    let broker = metadata.brokers().first().map(|broker| broker.id());
+    Ok(Cluster { id, partitions, broker })
 }
 
 fn count(client: &Client, wire: &str) -> Result<Option<u32>, KafkaError> {
@@ -209,12 +219,14 @@ fn check(cluster: &Cluster, names: &Names) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Largest record of each topic: ours, or less where the topic takes less. Where the brokers do not say, ours.
-async fn limits(
+/// What the brokers say of their settings: the largest record of each topic (ours, or less where the topic takes less;
+/// ours where they do not say), and the session time of groups run by KIP-848.
+async fn ask(
     base: &rdkafka::ClientConfig,
     tokens: Option<Arc<TokenSource>>,
     names: &Names,
-) -> [usize; Topic::ALL.len()] {
+    broker: Option<i32>,
+) -> ([usize; Topic::ALL.len()], Option<u64>) {
     let mut limits = [RECORD_BYTES_MAX; Topic::ALL.len()];
     if let Some(dead) = limits.get_mut(Topic::Dead as usize) {
         *dead = DEAD_RECORD_BYTES_MAX;
@@ -224,32 +236,39 @@ async fn limits(
         Ok(admin) => admin,
         Err(error) => {
             tracing::warn!(%error, "no client to ask for the topics' settings");
-            return limits;
+            return (limits, None);
         }
     };
-    let resources: Vec<ResourceSpecifier<'_>> =
-        Topic::ALL.into_iter().map(|topic| ResourceSpecifier::Topic(names.wire(topic))).collect();
-    let options = AdminOptions::new().request_timeout(Some(ANSWER));
-    let answers = match admin.describe_configs(&resources, &options).await {
-        Ok(answers) => answers,
-        Err(error) => {
-            tracing::warn!(%error, "the topics' largest records are not known; ours are assumed");
-            return limits;
-        }
-    };
-    for (topic, answer) in Topic::ALL.into_iter().zip(answers) {
-        let entry = answer.ok().and_then(|config| {
-            let entry = config.entries.iter().find(|entry| entry.name == "max.message.bytes")?;
-            entry.value.as_ref()?.parse::<usize>().ok()
-        });
-        let (Some(taken), Some(limit)) = (entry, limits.get_mut(topic as usize)) else { continue };
-        let allowed = taken.saturating_sub(FRAME);
+    for topic in Topic::ALL {
+        let taken = setting(&admin, ResourceSpecifier::Topic(names.wire(topic)), "max.message.bytes").await;
+        let (Some(taken), Some(limit)) = (taken, limits.get_mut(topic as usize)) else { continue };
+        let allowed = usize::try_from(taken).unwrap_or(usize::MAX).saturating_sub(FRAME);
         if allowed < *limit {
             tracing::warn!(%topic, taken, "the topic takes smaller records than it should; run `mozdef topics plan`");
             *limit = allowed;
         }
     }
-    limits
+    let session_ms = match broker {
+        Some(broker) => {
+            setting(&admin, ResourceSpecifier::Broker(broker), "group.consumer.session.timeout.ms").await
+        }
+        None => None,
+    };
+    (limits, session_ms)
+}
+
+/// A number among the settings of a topic or broker; `None` where the brokers do not have it or do not tell us.
+async fn setting(admin: &AdminClient<Context<Looking>>, of: ResourceSpecifier<'_>, name: &str) -> Option<u64> {
+    let options = AdminOptions::new().request_timeout(Some(ANSWER));
+    let answers = match admin.describe_configs([&of], &options).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::warn!(%error, ?of, "its settings are not known; ours are assumed");
+            return None;
+        }
+    };
+    let config = answers.into_iter().next()?.ok()?;
+    config.entries.iter().find(|entry| entry.name == name)?.value.as_ref()?.parse().ok()
 }
 
 /// This instance's name: as configured, `$MOZDEF_INSTANCE`, or the machine's.

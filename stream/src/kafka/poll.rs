@@ -73,9 +73,14 @@ impl KafkaConsumer {
         let slot = core.take_slot(group);
         let committer = Committer::new(&core, group, topic, slot);
         let looking = tokio::spawn(look_at_ends(Arc::clone(&core), Arc::downgrade(&member)));
+<<<<<<< stream/src/kafka/poll.rs
+        let mut consumer =
+=======
         let consumer =
+>>>>>>> /tmp/d/new
             KafkaConsumer { member, native: Some(native), committer, slot, served: 0, looking, core };
         consumer.start_thread(protocol)?;
+        consumer.committer.prepare()?;
         Ok(consumer)
     }
 
@@ -259,11 +264,11 @@ impl Consumer for KafkaConsumer {
             if let Some(told) = self.told() {
                 return told;
             }
-            if limits.records_max > 0 {
-                self.find_places().await?;
-                if let Some(records) = self.read(limits) {
-                    return Ok(records);
-                }
+            self.find_places().await?;
+            if limits.records_max > 0
+                && let Some(records) = self.read(limits)
+            {
+                return Ok(records);
             }
             let Some(deadline) = deadline.filter(|deadline| *deadline > Instant::now()) else {
                 return Ok(Polled::Nothing { at_end: self.at_end() });

@@ -116,6 +116,13 @@ impl Transactor {
         }
     }
 
+    /// Makes the producer before it is needed.
+    pub(super) fn prepare(&mut self) {
+        if let Err(error) = self.ready() {
+            tracing::warn!(group = self.group, id = self.id, %error, "the producer is not there yet");
+        }
+    }
+
     /// Runs a transaction.
     pub(super) fn commit(&mut self, work: &Work) -> Ended {
         if let Some(ended) = self.end_what_is_open() {

@@ -201,7 +201,7 @@ pub(super) fn member(
         .set("auto.offset.reset", "error")
         .set("allow.auto.create.topics", "false")
         .set("max.poll.interval.ms", "300000")
-        .set("fetch.wait.max.ms", "100")
+        .set("fetch.wait.max.ms", "200")
         .set("fetch.error.backoff.ms", "100")
         .set("fetch.message.max.bytes", "1048576")
         .set("fetch.max.bytes", MESSAGE_BYTES_MAX.to_string())

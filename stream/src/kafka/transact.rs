@@ -44,6 +44,7 @@ enum Job {
     Transaction(Box<Work>, oneshot::Sender<Reply>),
     Plain(Plain, oneshot::Sender<Reply>),
     Settle(oneshot::Sender<Reply>),
+    Prepare,
 }
 
 /// Offsets alone, and whose they are.
@@ -78,6 +79,12 @@ impl Committer {
     pub(super) fn new(core: &Arc<Core>, group: &'static str, topic: Topic, slot: usize) -> Committer {
         let core = Arc::clone(core);
         Committer { core, group, topic, slot, jobs: None, open: None, is_transactional: false }
+    }
+
+    /// Makes the producer, which ends what a predecessor of the same id has left open: nobody could read past it, nor
+    /// learn where to begin, until its time is over.
+    pub(super) fn prepare(&mut self) -> Result<(), LogError> {
+        self.send(Job::Prepare)
     }
 
     /// Commits. `metadata`: who we are, as it was before our partitions were looked at.
@@ -175,6 +182,7 @@ fn run(mut transactor: Transactor, wire: &str, group: &'static str, jobs: &Recei
     loop {
         match jobs.recv_timeout(IDLE) {
             Ok(Job::Transaction(work, reply)) => answer(reply, report(group, transactor.commit(&work))),
+            Ok(Job::Prepare) => transactor.prepare(),
             Ok(Job::Settle(reply)) => answer(reply, report(group, transactor.settle())),
             Ok(Job::Plain(job, reply)) => answer(reply, plain(&job, wire)),
             Err(RecvTimeoutError::Timeout) => transactor.serve(),

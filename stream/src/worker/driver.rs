@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Time between two questions about a commit whose outcome is unknown.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Longest that a drain at shutdown takes.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(6);
 
 /// Why a consumer is done with.
 enum End {
@@ -149,15 +149,23 @@ impl Driver {
                 Err(error) => {
                     self.abort(consumer).await?;
                     self.wait_after(Doing::Read, error).await?;
+                    if consumer.is_dead() {
+                        return self.rebuild().await;
+                    }
                 }
             }
             if Instant::now() >= self.next_tick && self.tick(consumer).await? {
                 self.abort(consumer).await?;
-                let all: Vec<u32> = self.partitions.keys().copied().collect();
-                self.revoked(&all, Input::Lost).await?;
-                return Ok(End::Rebuild);
+                return self.rebuild().await;
             }
         }
+    }
+
+    /// The consumer is of no use any more: nothing of it can be committed.
+    async fn rebuild(&mut self) -> Result<End, LogError> {
+        let all: Vec<u32> = self.partitions.keys().copied().collect();
+        self.revoked(&all, Input::Lost).await?;
+        Ok(End::Rebuild)
     }
 
     /// Restores the state of new partitions and begins at their committed offsets.
@@ -190,7 +198,9 @@ impl Driver {
     }
 
     async fn process(&mut self, partition: u32, records: Vec<Record>) -> Result<(), LogError> {
-        let Some(next) = records.last().map(|record| record.offset.saturating_add(1)) else { return Ok(()) };
+        let Some(last) = records.last() else { return Ok(()) };
+        let next = last.offset.saturating_add(1);
+        self.watchdog.took(partition, last.appended);
         let Some(state) = self.partitions.get_mut(&partition) else { return Ok(()) };
         let Some(Effect::Work(span)) = state.step(Input::Fetched { next }) else { return Ok(()) };
         let now = self.clock.now();
@@ -265,7 +275,10 @@ impl Driver {
             (*partition, state.reached(consumer.position(*partition)))
         };
         let reached: Vec<(u32, u64)> = self.partitions.iter().map(reached).collect();
-        let stalled = self.watchdog.measure(&*self.log, group, topic, &reached, &self.options.health).await?;
+        let stalled = self
+            .watchdog
+            .measure(&*self.log, group, topic, &reached, self.clock.now(), &self.options.health)
+            .await?;
         // A log that refuses commits is not helped by a new consumer.
         Ok(!stalled.is_empty() && !self.held_up)
     }
@@ -335,6 +348,7 @@ impl Driver {
                 let labels = [self.options.group, self.options.input.name(), &partition.to_string()];
                 // There may be no such series yet.
                 if metrics().lag.remove_label_values(&labels).is_err() {}
+                if metrics().lag_seconds.remove_label_values(&labels).is_err() {}
             }
         }
         self.hands.run(move |worker| gone.iter().for_each(|partition| worker.revoked(*partition))).await

@@ -69,5 +69,10 @@ pub async fn run_worker(
     clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), LogError> {
-    Driver::new(log, options, worker, clock, shutdown).run().await
+    let group = options.group;
+    let driver = Driver::new(log, options, worker, clock, shutdown.clone());
+    shutdown.bound(driver.run()).await.unwrap_or_else(|| {
+        tracing::warn!(group, "not drained in time; what is not committed will be run again");
+        Ok(())
+    })
 }

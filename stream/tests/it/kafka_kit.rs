@@ -39,6 +39,18 @@ pub fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
 }
 
+/// Waits until the brokers answer for every partition of a topic.
+pub async fn awake(log: &SharedLog, topic: Topic) {
+    let answered = async {
+        for partition in 0..2 {
+            while let Err(error) = log.extent(topic, partition).await {
+                assert!(error.is_retryable(), "{error}");
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), answered).await.expect("the brokers");
+}
+
 /// Makes the topics of a configuration, with two partitions each.
 pub async fn make_topics(config: &KafkaConfig) {
     let names: Vec<(Topic, String)> = Topic::ALL.into_iter().map(|t| (t, config.topic_name(t))).collect();
@@ -86,7 +98,16 @@ impl Kafka {
     /// Another process on the same topics.
     pub async fn open(&self, instance: &str) -> SharedLog {
         let config = KafkaConfig { instance: instance.to_owned(), ..self.config.clone() };
-        kafka::open(&config, Clock::System).await.unwrap()
+        let opened = async {
+            loop {
+                match kafka::open(&config, Clock::System).await {
+                    Ok(log) => return log,
+                    // A broker that was just stopped, or is very busy, needs a while to know its topics.
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), opened).await.expect("the brokers")
     }
 }
 
