@@ -73,11 +73,7 @@ impl KafkaConsumer {
         let slot = core.take_slot(group);
         let committer = Committer::new(&core, group, topic, slot);
         let looking = tokio::spawn(look_at_ends(Arc::clone(&core), Arc::downgrade(&member)));
-<<<<<<< stream/src/kafka/poll.rs
         let mut consumer =
-=======
-        let consumer =
->>>>>>> /tmp/d/new
             KafkaConsumer { member, native: Some(native), committer, slot, served: 0, looking, core };
         consumer.start_thread(protocol)?;
         consumer.committer.prepare()?;
