@@ -116,7 +116,10 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
     let (limits, session_ms) = ask(&base, tokens.clone(), &names, cluster.broker).await;
     let is_classic = session_ms.is_none_or(|session_ms| session_ms > SESSION_MS_MAX);
     if is_classic && config.group_protocol == GroupProtocol::Auto {
-        tracing::info!(session_ms, "groups are run by the classic protocol: the brokers do not have KIP-848, or would notice the death of a member late (group.consumer.session.timeout.ms)");
+        tracing::info!(
+            session_ms,
+            "groups are run by the classic protocol: the brokers do not have KIP-848, or would notice the death of a member late (group.consumer.session.timeout.ms)"
+        );
     }
     let id = if config.prefix == KafkaConfig::PREFIX {
         cluster.id
@@ -258,7 +261,11 @@ async fn ask(
 }
 
 /// A number among the settings of a topic or broker; `None` where the brokers do not have it or do not tell us.
-async fn setting(admin: &AdminClient<Context<Looking>>, of: ResourceSpecifier<'_>, name: &str) -> Option<u64> {
+async fn setting(
+    admin: &AdminClient<Context<Looking>>,
+    of: ResourceSpecifier<'_>,
+    name: &str,
+) -> Option<u64> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let answers = match admin.describe_configs([&of], &options).await {
         Ok(answers) => answers,
