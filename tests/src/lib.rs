@@ -8,6 +8,7 @@
 
 pub mod cases;
 pub mod data;
+pub mod groups;
 pub mod index;
 pub mod load;
 pub mod oracle;
@@ -15,4 +16,4 @@ pub mod process;
 pub mod random;
 pub mod server;
 pub mod servers;
-
+pub mod site;

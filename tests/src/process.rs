@@ -14,11 +14,14 @@ use tokio::time::Instant;
 /// Longest wait for anything that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Path of the binary under test: beside this test, in the same build.
+/// Path of the binary under test: `MOZDEF_TEST_BINARY`, else beside this test, in the same build.
 ///
 /// # Errors
 /// It is not built.
 pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("MOZDEF_TEST_BINARY") {
+        return Ok(path.into());
+    }
     let this = std::env::current_exe()?;
     let beside = this.ancestors().map(|folder| folder.join("mozdef")).find(|path| path.is_file());
     beside.context("the mozdef binary is not built; `make test` builds it first")

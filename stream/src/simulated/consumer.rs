@@ -4,12 +4,12 @@
 //! log. Never: a step that is safe only because nothing is lost on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use model::time::Timestamp;
 use model::topic::Topic;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::broker::{Broker, GroupKey};
@@ -47,8 +47,6 @@ pub(super) struct SimulatedConsumer {
     served: u32,
     /// The transaction whose end was not answered.
     unknown: Option<TransactionId>,
-    group_news: watch::Receiver<u64>,
-    topic_news: watch::Receiver<u64>,
 }
 
 /// Why a transaction did not go through.
@@ -62,11 +60,6 @@ enum Failure {
 impl SimulatedConsumer {
     /// Joins.
     pub(super) fn new(wire: Wire, group: GroupKey, id: String) -> SimulatedConsumer {
-        let group_news = wire.shared.groups.subscribe();
-        let topic_news = match wire.shared.topics.get(&group.1) {
-            Some(news) => news.subscribe(),
-            None => wire.shared.groups.subscribe(),
-        };
         let member = wire.ask(|broker| broker.join(group, wire.client));
         SimulatedConsumer {
             wire,
@@ -79,8 +72,6 @@ impl SimulatedConsumer {
             parked: BTreeSet::new(),
             served: 0,
             unknown: None,
-            group_news,
-            topic_news,
         }
     }
 
@@ -357,10 +348,14 @@ impl Consumer for SimulatedConsumer {
         if self.wire.fails(|faults| faults.poll_fails) {
             return Err(unavailable("a poll has failed"));
         }
+        let shared = Arc::clone(&self.wire.shared);
         loop {
-            // Seen before looking, so that news in between wakes us again.
-            self.group_news.mark_unchanged();
-            self.topic_news.mark_unchanged();
+            // Registered before looking, so that news in between wakes us again.
+            let group_news = shared.groups.notified();
+            let topic_news = shared.topics.get(&self.group.1).unwrap_or(&shared.groups).notified();
+            tokio::pin!(group_news, topic_news);
+            group_news.as_mut().enable();
+            topic_news.as_mut().enable();
             self.wire.travel().await;
             // From here on nothing waits, so that a dropped future loses nothing.
             let deaf_until = self.deaf_until();
@@ -381,8 +376,8 @@ impl Consumer for SimulatedConsumer {
             let until = deaf_until.map_or(deadline, |until| until.min(deadline));
             tokio::select! {
                 biased;
-                _ = self.group_news.changed() => {}
-                _ = self.topic_news.changed(), if limits.records_max > 0 => {}
+                () = &mut group_news => {}
+                () = &mut topic_news, if limits.records_max > 0 => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }

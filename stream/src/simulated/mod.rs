@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use model::time::Clock;
 use model::topic::Topic;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::broker::{Broker, Client, ClientId};
@@ -60,10 +60,10 @@ pub struct Cluster(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     broker: Mutex<Broker>,
-    /// By topic: there are new records, or old ones are decided.
-    topics: BTreeMap<Topic, watch::Sender<u64>>,
+    /// By topic: there are new records, or old ones are decided. (`Notify` wakes in the order of waiting; `watch` does not.)
+    topics: BTreeMap<Topic, Notify>,
     /// An assignment or an offset has changed.
-    groups: watch::Sender<u64>,
+    groups: Notify,
     /// Something was put down as due.
     alarm: Arc<Notify>,
 }
@@ -79,11 +79,11 @@ impl Shared {
         drop(broker);
         for topic in fresh {
             if let Some(news) = self.topics.get(&topic) {
-                news.send_modify(|version| *version = version.wrapping_add(1));
+                news.notify_waiters();
             }
         }
         if is_regrouped {
-            self.groups.send_modify(|version| *version = version.wrapping_add(1));
+            self.groups.notify_waiters();
         }
         if is_rescheduled {
             self.alarm.notify_one();
@@ -123,8 +123,8 @@ impl Cluster {
         let alarm = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
             broker: Mutex::new(Broker::new(seed, counts, clock)),
-            topics: Topic::ALL.into_iter().map(|topic| (topic, watch::Sender::new(0))).collect(),
-            groups: watch::Sender::new(0),
+            topics: Topic::ALL.into_iter().map(|topic| (topic, Notify::new())).collect(),
+            groups: Notify::new(),
             alarm: alarm.clone(),
         });
         tokio::spawn(ring(Arc::downgrade(&shared), alarm));
