@@ -6,6 +6,8 @@
 
 FROM rust:1.90-bookworm AS build
 WORKDIR /src
+# The last stage has no zlib; the builder has, and would link it.
+ENV LIBZ_SYS_STATIC=1
 COPY . .
 # Registry and dependencies stay in the builder's cache, so that a changed line builds its own crates only.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
@@ -13,6 +15,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --release --locked -p mozdef \
     && install -D target/release/mozdef /out/usr/local/bin/mozdef \
     && install -d -o 65532 -g 65532 /out/var/lib/mozdef
+# What it links must be in the last stage.
+RUN ldd /out/usr/local/bin/mozdef > /tmp/linked \
+    && ! grep -vE '(linux-vdso|ld-linux[-a-z0-9_]*|libc|libm|libgcc_s)\.so' /tmp/linked
 
 # glibc and the authorities' certificates, and nothing to run but the binary. OpenSSL is built in.
 FROM gcr.io/distroless/cc-debian12:nonroot
