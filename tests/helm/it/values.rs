@@ -72,6 +72,23 @@ fn mozdef_takes_every_rendered_configuration() {
 }
 
 #[test]
+fn every_command_of_a_pod_is_one_of_the_binary() {
+    if !tools::ready().unwrap() {
+        return;
+    }
+    for set in SETS {
+        for workload in Manifest::render(set, &[]).unwrap().workloads() {
+            let container = workload.container();
+            let mut arguments: Vec<&str> =
+                container.list("/args").iter().map(|argument| argument.as_str().unwrap()).collect();
+            arguments.push("--help");
+            let said = tools::run_program(&tools::mozdef().unwrap(), &arguments, "").unwrap();
+            assert!(said.is_good, "{set}: {workload}: mozdef {arguments:?}: {}", said.err);
+        }
+    }
+}
+
+#[test]
 fn values_arrive_in_the_configuration_as_they_are() {
     if !tools::ready().unwrap() {
         return;
