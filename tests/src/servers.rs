@@ -16,6 +16,7 @@ use model::time::Clock;
 ///
 /// # Panics
 /// There is none, and `MOZDEF_TEST_REQUIRE` (names between commas) wants it.
+#[allow(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub fn needs(server: &str) -> Option<String> {
     let found = std::env::var(format!("MOZDEF_TEST_{}", server.to_uppercase())).ok();
     if let Some(address) = found.filter(|address| !address.is_empty()) {

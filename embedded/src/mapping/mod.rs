@@ -139,7 +139,7 @@ impl Mapping {
     fn indexed(mut self, fields_max: usize) -> Result<Mapping, ApiError> {
         self.leaves.clear();
         self.count = 0;
-        collect(&self.root, 1, &mut self.leaves, &mut self.count)?;
+        collect(&self.root, "", 1, &mut self.leaves, &mut self.count)?;
         if self.count > fields_max {
             return Err(ApiError::illegal(format!("Limit of total fields [{fields_max}] has been exceeded")));
         }
@@ -149,17 +149,23 @@ impl Mapping {
 
 fn collect(
     object: &Object,
+    path: &str,
     depth: usize,
     leaves: &mut BTreeMap<String, Arc<Leaf>>,
     count: &mut usize,
 ) -> Result<(), ApiError> {
     if depth > DEPTH_MAX {
-        return Err(ApiError::illegal(format!("Limit of mapping depth [{DEPTH_MAX}] has been exceeded")));
+        return Err(ApiError::illegal(format!(
+            "Limit of mapping depth [{DEPTH_MAX}] has been exceeded due to object field [{path}]"
+        )));
     }
-    for node in object.children.values() {
+    for (key, node) in &object.children {
         *count += 1;
         match node {
-            Node::Object(child) => collect(child, depth + 1, leaves, count)?,
+            Node::Object(child) => {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                collect(child, &path, depth + 1, leaves, count)?;
+            }
             Node::Leaf(leaf) => {
                 leaves.insert(leaf.name.clone(), leaf.clone());
                 for sub in &leaf.subs {
@@ -266,7 +272,11 @@ mod tests {
         assert_eq!(error.reason, "Limit of total fields [6] has been exceeded");
         let deep = vec!["x"; 30].join(".");
         let error = mozdef().with_discovered(&[found(&deep, JsonType::String)], 1000).unwrap_err();
-        assert_eq!(error.reason, "Limit of mapping depth [20] has been exceeded");
+        let path = vec!["x"; 20].join(".");
+        assert_eq!(
+            error.reason,
+            format!("Limit of mapping depth [20] has been exceeded due to object field [{path}]")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::type_complexity,
     reason = "a test program: what is not as expected ends it"
 )]

@@ -178,7 +178,7 @@ impl<'a> Cause<'a> {
 }
 
 /// Words before a field's name, as OpenSearch writes them, and what ends the name.
-const NAMED: [(&str, char); 10] = [
+const NAMED: [(&str, char); 11] = [
     ("Existing mapping for [", ']'),
     ("failed to parse field [", ']'),
     ("object mapping for [", ']'),
@@ -189,6 +189,7 @@ const NAMED: [(&str, char); 10] = [
     ("merge an object mapping [", ']'),
     ("mapper [", ']'),
     ("immense term in field=\"", '"'),
+    ("cannot contain only whitespace: ['", '\''),
 ];
 
 fn named_field(reason: &str) -> Option<String> {
@@ -358,6 +359,12 @@ mod tests {
             "failed to parse",
             "object field starting or ending with a [.] makes object resolution ambiguous: [details.a.]",
             Some("details.a."),
+        );
+        check_path(
+            "illegal_argument_exception",
+            "object field cannot contain only whitespace: ['details. ']",
+            "",
+            Some("details. "),
         );
         check_path(parsing, "failed to parse", "Duplicate field 'a'", None);
     }

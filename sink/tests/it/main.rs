@@ -1,5 +1,12 @@
-//! The sink against the embedded index: what a fake index cannot show.
+//! The sink against whole indices, the embedded one and a real OpenSearch: what a fake index cannot show.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
 
-mod embedded_index;
+mod odd_documents;
+mod round_trip;
+mod world;

@@ -1,86 +1,22 @@
-//! Events and alerts through the official client into the embedded index, and back.
+//! Events and alerts through the official client into an index, and back.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use model::config::SinkConfig;
 use model::error::Reason;
-use model::time::{Clock, Timestamp};
-use model::topic::Topic;
+use model::time::Timestamp;
 use serde_json::json;
-use sink::search::Searcher;
-use stream::delivery::{Delivery, Outcome};
-use stream::record::{Headers, Record};
+use stream::delivery::Outcome;
 
-/// 2024-06-10T06:13:20Z.
-const RECEIVED_MS: i64 = 1_718_000_000_000;
-const DAY_MS: i64 = 86_400_000;
+use crate::world::{DAY_MS, RECEIVED_MS, World, alert, event, found, over_both};
 
-struct World {
-    events: Arc<dyn Delivery>,
-    alerts: Arc<dyn Delivery>,
-    search: Searcher,
-    readiness: sink::Readiness,
-    index: sink::index::Index,
-    _folder: tempfile::TempDir,
-}
+over_both!(
+    events_are_searchable_under_their_ids_and_a_second_delivery_changes_nothing,
+    the_same_id_with_another_event_is_a_conflict,
+    what_a_plugin_names_is_kept_in_its_newest_state,
+    the_newest_revision_of_an_alert_stays,
+    aliases_are_where_mozdefs_users_look_for_them
+);
 
-async fn start() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let options = embedded::EmbeddedOptions {
-        folder: folder.path().to_owned(),
-        writer_mib: 32,
-        refresh_ms: 50,
-        clock: Clock::System,
-    };
-    let index = tokio::task::spawn_blocking(|| embedded::open(options)).await.unwrap().unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(embedded::serve(index, listener, std::future::pending::<()>()));
-    let parts = sink::start(&SinkConfig::default(), &url).await.unwrap();
-    let [(_, _, events), (_, _, alerts)] = <[_; 2]>::try_from(parts.deliveries).ok().unwrap();
-    let index = sink::index::Index::new(&url, None, None).unwrap();
-    World { events, alerts, search: parts.search, readiness: parts.readiness, index, _folder: folder }
-}
-
-fn record(topic: Topic, key: &str, value: &serde_json::Value, headers: &[(&'static str, String)]) -> Record {
-    let headers = headers.iter().fold(Headers::new(), |all, (name, value)| all.with(*name, value.clone()));
-    let (partition, offset, appended) = (0, 0, Timestamp::EPOCH);
-    let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_string()));
-    Record { topic, partition, offset, appended, key, value, headers }
-}
-
-fn event(id: &str, received_ms: i64, summary: &str, details: serde_json::Value) -> Record {
-    let time = Timestamp::from_millis(received_ms).to_string();
-    let event = json!({
-        "receivedtimestamp": time, "utctimestamp": time, "timestamp": time, "mozdefhostname": "h", "type": "event",
-        "category": "test", "hostname": "web1", "processid": "1", "processname": "p", "severity": "INFO",
-        "source": "s", "summary": summary, "tags": ["a"], "details": details, "mozdef": {"plugins": []},
-    });
-    record(Topic::Events, id, &event, &[("received", received_ms.to_string())])
-}
-
-fn alert(id: &str, revision: u64, summary: &str) -> Record {
-    let alert =
-        json!({"utctimestamp": "2024-06-10T06:13:20+00:00", "summary": summary, "revision": revision});
-    record(Topic::Alerts, id, &alert, &[("revision", revision.to_string())])
-}
-
-/// Asks until as many are found: a document is searchable only after a refresh.
-async fn found(search: &Searcher, query: &str, total: u64) -> sink::search::Found {
-    for _ in 0..200 {
-        let found = search.events(query, None, None, 100).await.unwrap();
-        if found.total == total {
-            return found;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("{query}: {:?}, expected {total}", search.events(query, None, None, 100).await.unwrap());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn events_are_searchable_under_their_ids_and_a_second_delivery_changes_nothing() {
-    let world = start().await;
+async fn events_are_searchable_under_their_ids_and_a_second_delivery_changes_nothing(world: World) {
     assert_eq!(world.search.events("*", None, None, 10).await.unwrap().total, 0);
     let records = [
         event(
@@ -107,9 +43,7 @@ async fn events_are_searchable_under_their_ids_and_a_second_delivery_changes_not
     assert_eq!(world.readiness.get(), Ok(()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_id_with_another_event_is_a_conflict() {
-    let world = start().await;
+async fn the_same_id_with_another_event_is_a_conflict(world: World) {
     world.events.deliver(&[event("a1", RECEIVED_MS, "first", json!({}))]).await;
     let outcomes = world.events.deliver(&[event("a1", RECEIVED_MS, "second", json!({}))]).await;
     let [Outcome::Dead { reason: Reason::IdConflict, detail }] = &outcomes[..] else {
@@ -119,9 +53,7 @@ async fn the_same_id_with_another_event_is_a_conflict() {
     assert_eq!(found(&world.search, "*", 1).await.hits[0].source["summary"], "first");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_plugin_names_is_kept_in_its_newest_state() {
-    let world = start().await;
+async fn what_a_plugin_names_is_kept_in_its_newest_state(world: World) {
     let named = |received: i64, summary: &str| {
         let mut record = event("x", received, summary, json!({}));
         record.headers.push("document-id", "latest");
@@ -134,9 +66,7 @@ async fn what_a_plugin_names_is_kept_in_its_newest_state() {
     assert_eq!(found(&world.search, "*", 1).await.hits[0].id, "latest");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_newest_revision_of_an_alert_stays() {
-    let world = start().await;
+async fn the_newest_revision_of_an_alert_stays(world: World) {
     let records =
         [alert("a", 1, "begun"), alert("a", 3, "grown"), alert("a", 2, "late"), alert("b", 1, "other")];
     assert_eq!(world.alerts.deliver(&records).await, vec![Outcome::Done; 4]);
@@ -152,9 +82,7 @@ async fn the_newest_revision_of_an_alert_stays() {
     assert_eq!(alerts.hits[0].index, "alerts-202406");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn aliases_are_where_mozdefs_users_look_for_them() {
-    let world = start().await;
+async fn aliases_are_where_mozdefs_users_look_for_them(world: World) {
     for day in [0, 1, 9] {
         let id = format!("e{day}");
         let record = event(&id, RECEIVED_MS + day * DAY_MS, "s", json!({}));
