@@ -138,9 +138,16 @@ impl Watchdog {
     }
 
     /// The partition is not ours any more.
-    pub(crate) fn forget(&mut self, partition: u32) {
+    pub(crate) fn forget(&mut self, group: &str, topic: Topic, partition: u32) {
         self.seen.remove(&partition);
         self.ages.remove(&partition);
+        let labels = [group, topic.name(), &partition.to_string()];
+        let (records, seconds) = (&metrics().lag, &metrics().lag_seconds);
+        for outcome in [records.remove_label_values(&labels), seconds.remove_label_values(&labels)] {
+            if let Err(error) = outcome {
+                tracing::trace!(group, %topic, partition, %error, "its lag was never measured");
+            }
+        }
     }
 }
 

@@ -419,11 +419,7 @@ impl Driver {
                 state.step(how);
             }
             self.ledger.forget(*partition);
-            self.watchdog.forget(*partition);
-            let labels = [self.options.group, self.options.input.name(), &partition.to_string()];
-            // There may be no such series yet.
-            if metrics().lag.remove_label_values(&labels).is_err() {}
-            if metrics().lag_seconds.remove_label_values(&labels).is_err() {}
+            self.watchdog.forget(self.options.group, self.options.input, *partition);
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! produce ─▶ gateway's producer (idempotent, acks=all)            produce.rs
-//! subscribe ─▶ member of a group: a thread that polls events,     member.rs, poll.rs
+//! subscribe ─▶ member of a group: a thread that polls events,     member.rs, serve.rs
 //!              a queue for each partition, read when wanted       batch.rs
 //!              commit ─▶ transactional producer on a thread       transact.rs
 //! fetch, extent, offset_at, committed ─▶ clients that look        look.rs, read.rs
@@ -23,6 +23,7 @@ mod poll;
 mod produce;
 mod producer;
 mod read;
+mod serve;
 mod settings;
 mod token;
 pub mod topics;

@@ -1,16 +1,16 @@
 //! The driver's side of a member of a group.
 //!
 //! In: events, queues of partitions. Out: what a poll brings, commits. Never:
-//! a sleep; it is woken by news. The thread that polls events is here too.
+//! a sleep; it is woken by news.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::config::GroupProtocol;
 use model::metrics::metrics;
 use model::time::Timestamp;
+use model::topic::Topic;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -21,19 +21,19 @@ use tokio::time::Instant;
 use super::Core;
 use super::batch::Gathering;
 use super::client::{Context, Threads};
-use super::failure::{code, is_fatal, of_topic, unavailable};
+use super::failure::{code, of_topic, unavailable};
 use super::look::{self, blocking};
 use super::member::{Event, Member, Native};
 use super::read::is_passing;
+use super::serve::{look_at_ends, protocol, serve};
 use super::settings::{self, Protocol};
 use super::transact::Committer;
 use crate::log::{Consumer, FetchLimits, LogError, Polled, Transaction};
-use model::topic::Topic;
 
-/// How long a driver may stay away before its partitions go to others.
-const ABSENCE: Duration = Duration::from_secs(120);
-/// Longest time between two looks at whether all ends.
-const BREATH: Duration = Duration::from_millis(200);
+/// Time between two looks at whether a partition that was assigned is being read.
+const START: Duration = Duration::from_millis(10);
+/// Longest time that takes.
+const STARTED: Duration = Duration::from_millis(300);
 /// Longest sleep of a waiting poll, in case a wake-up goes astray.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -176,13 +176,20 @@ impl KafkaConsumer {
     async fn seek(&self, partition: u32, place: u64) -> Result<(), LogError> {
         let (native, wire, topic) = (self.native()?, self.member.wire.clone(), self.member.topic);
         let seek = move || {
-            let mut list = TopicPartitionList::with_capacity(1);
-            let offset = Offset::Offset(i64::try_from(place).unwrap_or(i64::MAX));
-            list.add_partition_offset(&wire, look::number(partition), offset)?;
-            for element in native.seek_partitions(list, look::ANSWER)?.elements() {
-                element.error()?;
+            let began = Instant::now();
+            loop {
+                match seek_once(&native, &wire, partition, place) {
+                    // Just assigned, it is not being read yet.
+                    Err(error) if code(&error) == Some(Code::State) && began.elapsed() < STARTED => {
+                        std::thread::sleep(START);
+                    }
+                    // A place that the brokers do not have has stopped it.
+                    Err(error) if code(&error) == Some(Code::State) => {
+                        return begin_anew(&native, &wire, partition, place);
+                    }
+                    other => return other,
+                }
             }
-            Ok(())
         };
         blocking(seek).await?.map_err(|error| of_topic(topic, "going back in", &error))?;
         if let Some(held) = self.member.lock().held.get_mut(&partition) {
@@ -353,101 +360,27 @@ impl Drop for KafkaConsumer {
     }
 }
 
-/// Which protocol a group is run by.
-fn protocol(core: &Core) -> Protocol {
-    match core.config.group_protocol {
-        GroupProtocol::Classic => Protocol::Classic,
-        GroupProtocol::Consumer => Protocol::Consumer,
-        GroupProtocol::Auto => {
-            let is_classic = core.is_classic.load(std::sync::atomic::Ordering::Relaxed);
-            if is_classic { Protocol::Classic } else { Protocol::Consumer }
-        }
-    }
+/// Reads a partition that has stopped, from a place.
+fn begin_anew(native: &Native, wire: &str, partition: u32, place: u64) -> Result<(), KafkaError> {
+    let list = one(wire, partition, place)?;
+    native.incremental_unassign(&list)?;
+    native.incremental_assign(&list)
 }
 
-/// The thread of a member: serves events until the driver has dropped it.
-fn serve(core: &Core, member: &Member, native: &Native, protocol: Protocol) {
-    loop {
-        {
-            let mut state = member.lock();
-            if state.closing {
-                return;
-            }
-            if state.is_dead {
-                // Nothing more can come of this client; wait for the driver to drop it.
-                let waited = member.changed.wait_timeout(state, BREATH);
-                drop(waited.unwrap_or_else(PoisonError::into_inner));
-                continue;
-            }
-            let is_away = state.visited.is_some_and(|visited| visited.elapsed() >= ABSENCE);
-            if is_away && !state.is_absent {
-                state.is_absent = true;
-                drop(state);
-                tracing::error!(
-                    group = member.group,
-                    seconds = ABSENCE.as_secs(),
-                    "the driver stays away; its partitions go to others"
-                );
-                native.unsubscribe();
-            } else if !is_away && state.is_absent {
-                state.is_absent = false;
-                drop(state);
-                if let Err(error) = native.subscribe(&[&member.wire]) {
-                    member.complain(unavailable("joining again", &error), true);
-                }
-            }
-        }
-        match native.poll(BREATH) {
-            None => {}
-            Some(Ok(message)) => {
-                // Cannot happen: every partition has its own queue. If it does, it must not be skipped.
-                let partition = message.partition();
-                tracing::error!(group = member.group, partition, "a record came outside of its queue");
-                member.complain(LogError::Unavailable("a record came outside of its queue".to_owned()), true);
-            }
-            Some(Err(error)) => trouble(core, member, &error, protocol),
-        }
-    }
+fn one(wire: &str, partition: u32, place: u64) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    let offset = Offset::Offset(i64::try_from(place).unwrap_or(i64::MAX));
+    list.add_partition_offset(wire, look::number(partition), offset)?;
+    Ok(list)
 }
 
-/// An error of the client as a whole.
-fn trouble(core: &Core, member: &Member, error: &KafkaError, protocol: Protocol) {
-    let is_unsupported = matches!(code(error), Some(Code::UnsupportedVersion | Code::UnsupportedFeature));
-    if protocol == Protocol::Consumer && is_unsupported {
-        if core.config.group_protocol == GroupProtocol::Auto {
-            tracing::info!(
-                group = member.group,
-                "the brokers do not have KIP-848: going on with the classic protocol"
-            );
-            core.is_classic.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-        member.complain(unavailable("joining by group_protocol: consumer", error), true);
-    } else if is_fatal(error) {
-        tracing::error!(group = member.group, %error, "the client gives up; a new one is built");
-        member.complain(unavailable("consuming", error), true);
-    } else if is_passing(error) {
-        tracing::debug!(group = member.group, %error, "passing trouble");
-    } else {
-        member.complain(of_topic(member.topic, "consuming", error), false);
+/// Moves the place of one partition; blocks.
+fn seek_once(native: &Native, wire: &str, partition: u32, place: u64) -> Result<(), KafkaError> {
+    let list = one(wire, partition, place)?;
+    for element in native.seek_partitions(list, look::ANSWER)?.elements() {
+        element.error()?;
     }
-}
-
-/// Looks at the ends of partitions that seem to have reached them.
-async fn look_at_ends(core: Arc<Core>, member: std::sync::Weak<Member>) {
-    loop {
-        let Some(strong) = member.upgrade() else { return };
-        strong.look.notified().await;
-        let reached = strong.reached();
-        if reached.is_empty() {
-            continue;
-        }
-        // The time first: what is appended after it is not said to be there.
-        let time = core.clock.now();
-        match core.looker.ends(strong.topic, reached).await {
-            Ok(ends) => strong.ended(&ends, time),
-            Err(error) => tracing::debug!(group = strong.group, %error, "the ends are not known"),
-        }
-    }
+    Ok(())
 }
 
 /// Next offsets by partition, as a list.

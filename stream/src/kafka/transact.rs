@@ -98,9 +98,8 @@ impl Committer {
             // The future of an earlier commit was dropped: it must end first.
             let open = open.offsets.len();
             tracing::debug!(group = self.group, open, "an earlier commit is still under way");
-            match self.settle().await {
-                Err(LogError::OutcomeUnknown(why)) => return Err(LogError::Unavailable(why)),
-                Ok(_) | Err(_) => {}
+            if let Err(LogError::OutcomeUnknown(why)) = self.settle().await {
+                return Err(LogError::Unavailable(why));
             }
         }
         let offsets = transaction.offsets.clone();

@@ -341,14 +341,10 @@ impl Driver {
         let mut gone = Vec::new();
         self.options.health.gone(partitions);
         for partition in partitions {
-            self.watchdog.forget(*partition);
+            self.watchdog.forget(self.options.group, self.options.input, *partition);
             if let Some(mut state) = self.partitions.remove(partition) {
                 state.step(how);
                 gone.push(*partition);
-                let labels = [self.options.group, self.options.input.name(), &partition.to_string()];
-                // There may be no such series yet.
-                if metrics().lag.remove_label_values(&labels).is_err() {}
-                if metrics().lag_seconds.remove_label_values(&labels).is_err() {}
             }
         }
         self.hands.run(move |worker| gone.iter().for_each(|partition| worker.revoked(*partition))).await

@@ -1,7 +1,7 @@
 //! What only Kafka has: zombies, transactions without an owner, brokers that
 //! stand still, rebalances in the middle of a commit.
 
-use std::sync::Mutex;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use model::config::GroupProtocol;
@@ -10,11 +10,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stream::log::{FetchLimits, LogError, Polled, Transaction};
 
-use crate::kafka_kit::{Kafka, awake};
+use crate::kafka_kit::{Kafka, awake, brokers};
 use crate::kit::{ALL, Harness, SOON, assigned, next, read_all, records, to, values};
-
-/// Only one test at a time may stop the broker.
-static BROKER: Mutex<()> = Mutex::new(());
 
 /// A producer of another process, in the middle of a transaction.
 fn vanished(kafka: &Kafka, id: &str, timeout_ms: u32) -> BaseProducer {
@@ -142,18 +139,45 @@ async fn a_zombie_is_fenced_consumer() {
     zombie(GroupProtocol::Consumer, "a_zombie_is_fenced_consumer").await;
 }
 
-/// Stops and continues the broker's process, where the test may.
-fn signal(signal: &str) -> bool {
-    let Ok(folder) = std::env::var("MOZDEF_TEST_KAFKA_FOLDER") else { return false };
-    let Ok(pid) = std::fs::read_to_string(format!("{folder}/pid")) else { return false };
-    std::process::Command::new("kill").args([signal, pid.trim()]).status().unwrap().success()
+/// A broker of this test alone, as it is stopped in the middle.
+struct Broker(tempfile::TempDir);
+
+impl Broker {
+    fn run(&self, arguments: &[&str]) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/servers/kafka");
+        let folder = self.0.path().to_str().unwrap();
+        let output = Command::new(script).arg(arguments[0]).arg(folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn start() -> (Broker, String) {
+        let broker = Broker(tempfile::tempdir().unwrap());
+        let line = broker.run(&["start"]);
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("bootstrap=")).unwrap();
+        (broker, address.to_owned())
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.0.path().join("pid")).unwrap();
+        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.run(&["kill"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stands_still_costs_time_and_nothing_else() {
     let test = "a_broker_that_stands_still_costs_time_and_nothing_else";
-    let Some(kafka) = Kafka::start(test).await else { return };
-    let _alone = BROKER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if brokers(test).is_none() {
+        return;
+    }
+    let (broker, address) = tokio::task::block_in_place(Broker::start);
+    let kafka = Kafka::on(address, GroupProtocol::Auto).await;
     let log = kafka.log();
     log.produce((0..50).map(|i| to(Topic::Raw, 0, format!("{i}"))).collect()).await.unwrap();
     let mut consumer = log.subscribe("g", Topic::Raw).await.unwrap();
@@ -161,17 +185,14 @@ async fn a_broker_that_stands_still_costs_time_and_nothing_else() {
     records(&mut *consumer).await;
     let first = vec![to(Topic::Events, 0, "first")];
     consumer.commit(Transaction { outputs: first, offsets: vec![(0, 10)] }).await.unwrap();
-    if !signal("-STOP") {
-        println!("SKIPPED (needs MOZDEF_TEST_KAFKA_FOLDER) {test}");
-        return;
-    }
-    let stopped = tokio::spawn(async {
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        assert!(signal("-CONT"));
-    });
+    broker.signal("-STOP");
     let began = Instant::now();
     let produced = log.produce(vec![to(Topic::Raw, 1, "meanwhile")]);
-    let (produced, outcome) = tokio::join!(produced, async {
+    let going_on = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        broker.signal("-CONT");
+    };
+    let (produced, (), outcome) = tokio::join!(produced, going_on, async {
         let outputs = vec![to(Topic::Events, 0, "second")];
         let mut outcome = consumer.commit(Transaction { outputs, offsets: vec![(0, 50)] }).await;
         while let Err(LogError::OutcomeUnknown(_)) = outcome {
@@ -180,7 +201,6 @@ async fn a_broker_that_stands_still_costs_time_and_nothing_else() {
         outcome
     });
     println!("after {:?}: produced {produced:?}, committed {outcome:?}", began.elapsed());
-    stopped.await.unwrap();
     let (committed, expected) = match outcome {
         Ok(()) => (50, vec!["first", "second"]),
         Err(error) if error.is_retryable() => (10, vec!["first"]),

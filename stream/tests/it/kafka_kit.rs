@@ -79,7 +79,11 @@ impl Kafka {
     }
 
     pub async fn start_with(test: &str, group_protocol: GroupProtocol) -> Option<Kafka> {
-        let brokers = brokers(test)?;
+        Some(Kafka::on(brokers(test)?, group_protocol).await)
+    }
+
+    /// Fresh topics on these brokers, and a log on them.
+    pub async fn on(brokers: String, group_protocol: GroupProtocol) -> Kafka {
         let prefix = format!("t{:016x}.", RandomState::new().hash_one(0_u8));
         let instance = "one".to_owned();
         let config = KafkaConfig {
@@ -92,7 +96,7 @@ impl Kafka {
         make_topics(&config).await;
         let mut kafka = Kafka { config, log: None };
         kafka.log = Some(kafka.open("one").await);
-        Some(kafka)
+        kafka
     }
 
     /// Another process on the same topics.

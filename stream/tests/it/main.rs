@@ -19,6 +19,7 @@ mod kafka_cleaning;
 mod kafka_contract;
 mod kafka_faults;
 mod kafka_kit;
+mod kafka_loops;
 mod kill9;
 mod kit;
 mod local_contract;

@@ -116,26 +116,35 @@ async fn caught_up(log: &SharedLog, group: &str, topic: Topic) {
 async fn every_record_counts_once_under_faults_and_rebalances() {
     let local = Local::start().await;
     let log = Flaky::over(local.log(), 25);
-    let numbering = || Numbering { stage: Some(Stage::Normalizer), ..Numbering::default() };
-    let mut first = Some(start(&log, options(Stage::Normalizer), numbering(), Clock::System));
+    counts_once(&log, &log, Some(Stage::Normalizer), Duration::from_millis(10)).await;
+    let (taken, finished, dropped, dead) = metrics().totals(Stage::Normalizer);
+    assert_eq!((taken, finished, dropped, dead), (3000, 3000, 0, 0));
+}
+
+/// Two instances come and go, each on its own log over the same brokers; every record counts once. `pause` is between two
+/// batches. `stage`: where the records are counted.
+pub async fn counts_once(log: &SharedLog, other: &SharedLog, stage: Option<Stage>, pause: Duration) {
+    let numbering = || Numbering { stage, ..Numbering::default() };
+    let run = |log: &SharedLog| start(log, options(Stage::Normalizer), numbering(), Clock::System);
+    let mut first = Some(run(log));
     let mut second = None;
     for round in 0..60 {
         let batch = (0..50).map(|i| to(Topic::Raw, i % 2, format!("{round}/{i}"))).collect();
         log.produce(batch).await.unwrap();
         match round {
-            10 | 40 => second = Some(start(&log, options(Stage::Normalizer), numbering(), Clock::System)),
+            10 | 40 => second = Some(run(other)),
             25 => stop(first.take().unwrap()).await,
-            30 => first = Some(start(&log, options(Stage::Normalizer), numbering(), Clock::System)),
+            30 => first = Some(run(log)),
             35 => stop(second.take().unwrap()).await,
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            _ => tokio::time::sleep(pause).await,
         }
     }
-    caught_up(&log, "numbering", Topic::Raw).await;
+    caught_up(log, "numbering", Topic::Raw).await;
     stop(first.unwrap()).await;
     stop(second.unwrap()).await;
     for partition in 0..2 {
         let (raw, events) =
-            (read_all(&log, Topic::Raw, partition).await, read_all(&log, Topic::Events, partition).await);
+            (read_all(log, Topic::Raw, partition).await, read_all(log, Topic::Events, partition).await);
         assert_eq!(values(&events), values(&raw));
         for (index, event) in events.iter().enumerate() {
             assert_eq!(
@@ -145,8 +154,6 @@ async fn every_record_counts_once_under_faults_and_rebalances() {
             );
         }
     }
-    let (taken, finished, dropped, dead) = metrics().totals(Stage::Normalizer);
-    assert_eq!((taken, finished, dropped, dead), (3000, 3000, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
