@@ -73,7 +73,7 @@ async fn local() -> SharedLog {
 
 async fn gateway(log: SharedLog) -> SocketAddr {
     let config = HttpConfig { listen: "127.0.0.1:0".parse().unwrap(), ..HttpConfig::default() };
-    let listener = ingest::http::bind(&config).await.unwrap();
+    let listener = tokio::net::TcpListener::bind(config.listen).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = stream::shutdown::channel();
     std::mem::forget(trigger);

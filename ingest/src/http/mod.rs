@@ -23,8 +23,6 @@ mod respond;
 mod routes;
 mod split;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,35 +34,12 @@ use tokio::net::TcpListener;
 
 pub use access::AccessError;
 
-/// Why the gateway cannot run. Each names the setting to change.
+/// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Another program listens there.
-    #[error("port {} is taken by another program ({listen}); stop it, or set ingest.http.listen", listen.port())]
-    PortTaken {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// The address cannot be had.
-    #[error("cannot listen on {listen}: {source}; set ingest.http.listen")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
     /// Who may send is not clear.
     #[error(transparent)]
     Access(#[from] AccessError),
-}
-
-/// Opens the configured address. Port 0 takes any free one.
-pub async fn bind(config: &HttpConfig) -> Result<TcpListener, HttpError> {
-    let listen = config.listen;
-    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => HttpError::PortTaken { listen },
-        _ => HttpError::Listen { listen, source },
-    })
 }
 
 /// Checks what [`serve`] would refuse to start with.

@@ -320,15 +320,8 @@ async fn requests_that_have_begun_are_finished_at_shutdown() {
     assert!(tokio::net::TcpStream::connect(gateway.address).await.is_err());
 }
 
-#[tokio::test]
-async fn a_taken_port_is_named_with_the_setting() {
-    let gateway = Gateway::start(HttpConfig::default()).await;
-    let config = HttpConfig { listen: gateway.address, ..HttpConfig::default() };
-    let error = ingest::http::bind(&config).await.unwrap_err().to_string();
-    assert!(
-        error.contains(&gateway.address.port().to_string()) && error.contains("ingest.http.listen"),
-        "{error}"
-    );
+#[test]
+fn an_open_gateway_is_refused_with_the_setting() {
     let open = HttpConfig { listen: "0.0.0.0:1".parse().unwrap(), ..HttpConfig::default() };
     assert!(ingest::http::check(&open).unwrap_err().to_string().contains("auth: none"));
 }

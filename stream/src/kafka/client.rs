@@ -13,7 +13,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
 use super::token::TokenSource;
@@ -100,7 +100,11 @@ impl<R: Role> ClientContext for Context<R> {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(client = self.voice.client, %error, reason, "the Kafka client has trouble");
-        *self.voice.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
+        let mut last = self.voice.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // That no broker is left is the consequence; what came before is the cause.
+        if last.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut last);
+        }
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {

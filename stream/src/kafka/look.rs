@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::time::Timestamp;
 use model::topic::Topic;
@@ -23,12 +23,22 @@ use crate::log::{Extent, LogError};
 /// Longest wait for an answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
+/// How long a client is listened to after a failure.
+const HEAR: Duration = Duration::from_millis(200);
+
 /// A client that is never part of a group.
 pub(super) type Client = BaseConsumer<Context<Looking>>;
 
 /// Makes a client.
 pub(super) fn client(config: &ClientConfig, voice: Voice) -> KafkaResult<Client> {
     BaseConsumer::from_config_and_context(config, Context { voice, role: Looking })
+}
+
+/// Serves what a client has to say after a failure, so that its voice knows the cause; blocks for a moment.
+pub(super) fn hear(client: &Client) {
+    let began = Instant::now();
+    // It may have one more of the same to say at any time.
+    while began.elapsed() < HEAR && client.poll(HEAR).is_some() {}
 }
 
 /// What a group has committed of a partition.

@@ -190,7 +190,7 @@ fn count(client: &Client, wire: &str) -> Result<Option<u32>, KafkaError> {
     let metadata = match client.fetch_metadata(Some(wire), ANSWER) {
         Ok(metadata) => metadata,
         Err(error) => {
-            while client.poll(Duration::ZERO).is_some() {}
+            look::hear(client);
             return Err(error);
         }
     };

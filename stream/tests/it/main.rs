@@ -20,6 +20,7 @@ mod kafka_contract;
 mod kafka_faults;
 mod kafka_kit;
 mod kafka_loops;
+mod kafka_topics;
 mod kill9;
 mod kit;
 mod local_contract;

@@ -16,6 +16,7 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ pub use self::plan::{
     Actual, Change, Cluster, Desired, PAIRS, Partition, Plan, Refusal, Setting, desired, plan,
 };
 use super::client::{Context, Looking, Voice};
+use super::look;
 use super::names::Names;
 use super::settings::{self, SettingsError};
 use super::token::TokenSource;
@@ -80,7 +82,8 @@ pub enum TopicsError {
 pub struct TopicAdmin {
     config: KafkaConfig,
     names: Names,
-    client: Arc<AdminClient<Context<Looking>>>,
+    client: AdminClient<Context<Looking>>,
+    looker: Arc<look::Client>,
 }
 
 impl TopicAdmin {
@@ -88,15 +91,18 @@ impl TopicAdmin {
     pub fn new(config: &KafkaConfig) -> Result<TopicAdmin, TopicsError> {
         let base = settings::base(config, "topics")?;
         let tokens = TokenSource::of(config).map(Arc::new);
+        let failed = |error: KafkaError| SettingsError::Client(error.to_string());
+        let looking = settings::reader(&base, &config.group_name("mozdef-topics"), "read_committed");
+        let looker = look::client(&looking, Voice::new("topics", tokens.clone())).map_err(failed)?;
         let context = Context { voice: Voice::new("topics", tokens), role: Looking };
-        let client = AdminClient::from_config_and_context(&base, context)
-            .map_err(|error| SettingsError::Client(error.to_string()))?;
-        Ok(TopicAdmin { config: config.clone(), names: Names::of(config), client: Arc::new(client) })
+        let client = AdminClient::from_config_and_context(&base, context).map_err(failed)?;
+        let (config, names) = (config.clone(), Names::of(config));
+        Ok(TopicAdmin { config, names, client, looker: Arc::new(looker) })
     }
 
     /// The cluster as it is.
     pub async fn cluster(&self) -> Result<Cluster, TopicsError> {
-        let (client, names) = (Arc::clone(&self.client), self.names.clone());
+        let (client, names) = (Arc::clone(&self.looker), self.names.clone());
         let looked = tokio::task::spawn_blocking(move || look(&client, &names)).await;
         let looked = looked.map_err(|error| TopicsError::Refused {
             doing: "look at the topics".to_owned(),
@@ -226,7 +232,8 @@ impl TopicAdmin {
     }
 
     fn failed(&self, doing: &str, operation: &str, topic: Option<Topic>, error: &KafkaError) -> TopicsError {
-        let said = self.client.inner().context().voice.last_error();
+        let said = self.looker.context().voice.last_error();
+        let is_login = said.contains("uthentication");
         let cause = if said.is_empty() { error.to_string() } else { said };
         let object = topic.map_or("the topics", |topic| self.names.wire(topic)).to_owned();
         let doing = format!("{doing} {object}");
@@ -238,6 +245,7 @@ impl TopicAdmin {
                 }
             }
             Some(Code::SaslAuthenticationFailed | Code::Authentication) => TopicsError::Login(cause),
+            _ if is_login => TopicsError::Login(cause),
             Some(
                 Code::BrokerTransportFailure
                 | Code::AllBrokersDown
@@ -263,14 +271,14 @@ fn first(outcome: Result<Vec<rdkafka::admin::TopicResult>, KafkaError>) -> Resul
 }
 
 /// Brokers and partitions; blocks. With an error comes the topic that it is about.
-fn look(
-    client: &AdminClient<Context<Looking>>,
-    names: &Names,
-) -> Result<Cluster, (Option<Topic>, KafkaError)> {
+fn look(client: &look::Client, names: &Names) -> Result<Cluster, (Option<Topic>, KafkaError)> {
     let mut cluster = Cluster { brokers: 0, topics: BTreeMap::new() };
     for topic in Topic::ALL {
         let wire = names.wire(topic);
-        let metadata = client.inner().fetch_metadata(Some(wire), ANSWER).map_err(|error| (None, error))?;
+        let metadata = client.fetch_metadata(Some(wire), ANSWER).map_err(|error| {
+            look::hear(client);
+            (None, error)
+        })?;
         cluster.brokers = metadata.brokers().len();
         let Some(found) = metadata.topics().iter().find(|found| found.name() == wire) else { continue };
         match found.error() {
