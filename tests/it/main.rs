@@ -13,5 +13,6 @@ mod bad_input;
 mod cases;
 mod end_to_end;
 mod imports;
+mod kafka;
 mod kills;
 mod project_files;
