@@ -99,6 +99,10 @@ impl<R: Role> ClientContext for Context<R> {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // A reader that stands at the end of a partition is no trouble.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(client = self.voice.client, %error, reason, "the Kafka client has trouble");
         let mut last = self.voice.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // That no broker is left is the consequence; what came before is the cause.
