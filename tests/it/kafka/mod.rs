@@ -4,8 +4,8 @@
 //! those of a naive count, each once; no group has passed or left a record. Seeds and counts are printed; `MOZDEF_SEED`
 //! repeats a seed; `MOZDEF_LONG=1` is the long form. What was measured is in `tests/faults.md`.
 
+mod crashes;
 mod drain;
-mod kills;
 mod outage;
 mod poison;
 mod sharing;

@@ -46,7 +46,7 @@ async fn killer(
     Ok((members, ready))
 }
 
-async fn kills_of_every_stage(each: usize, kills: usize, salt: u64) -> anyhow::Result<()> {
+async fn crashes_of_every_stage(each: usize, kills: usize, salt: u64) -> anyhow::Result<()> {
     let Some(kafka) = needs("kafka") else { return Ok(()) };
     let _turn = turn().await;
     let seed = seed()? ^ salt;
@@ -72,11 +72,11 @@ async fn kills_of_every_stage(each: usize, kills: usize, salt: u64) -> anyhow::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_of_single_stages_lose_and_double_nothing() -> anyhow::Result<()> {
-    kills_of_every_stage(1, tests::data::scaled(5), 1).await
+async fn single_stages_that_are_killed_lose_and_double_nothing() -> anyhow::Result<()> {
+    crashes_of_every_stage(1, tests::data::scaled(5), 1).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_beside_a_second_instance_lose_and_double_nothing() -> anyhow::Result<()> {
-    kills_of_every_stage(2, tests::data::scaled(5), 2).await
+async fn stages_killed_beside_a_second_instance_lose_and_double_nothing() -> anyhow::Result<()> {
+    crashes_of_every_stage(2, tests::data::scaled(5), 2).await
 }
