@@ -2,7 +2,7 @@
 #
 #   make run     build, start everything on a fresh folder, play sample attacks, stay up until Ctrl-C
 #   make demo    the same, checks the numbers and ends
-#   make test    every test (about five minutes on two cores)
+#   make test    every test, beside a real Kafka and OpenSearch  [MOZDEF_TEST_LOG=local|kafka|both]
 #   make cases   the recorded cases of the original  [CASES=DIR]
 #   make bench   the benchmarks, in events per CPU second
 #   make faults  the long form of the fault tests (kill -9, fuzzing)
@@ -14,9 +14,11 @@ SHELL := /bin/bash
 CASES ?= ../shared/cases
 export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
+# Log of the end-to-end suite: local, kafka, or both one after the other.
+MOZDEF_TEST_LOG ?= local
 BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink embedded:index correlate:window correlate:rules tests:whole
 
-.PHONY: help run demo test cases bench faults lint rust chart-tools deny
+.PHONY: help run demo test cases bench faults lint rust chart-tools deny test-beside-servers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -39,9 +41,19 @@ demo: rust
 	cargo build --release --locked -p mozdef
 	cargo run --release --locked -q -p mozdef -- demo --check
 
+# Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
 test: rust chart-tools
 	cargo build $(CI_PROFILE) --locked --workspace --bins
-	cargo test $(CI_PROFILE) --locked --workspace
+	tests/servers/with kafka opensearch -- $(MAKE) --no-print-directory test-beside-servers
+
+# The end-to-end suite runs once over each log.
+test-beside-servers:
+ifneq ($(MOZDEF_TEST_LOG),kafka)
+	MOZDEF_TEST_LOG=local cargo test $(CI_PROFILE) --locked --workspace
+endif
+ifneq ($(MOZDEF_TEST_LOG),local)
+	[ -z "$$MOZDEF_TEST_KAFKA" ] || MOZDEF_TEST_LOG=kafka cargo test $(CI_PROFILE) --locked -p tests --test it -- bad_input end_to_end kills
+endif
 
 cases: rust
 	@cargo run $(CI_PROFILE) --locked -q -p tests --bin cases -- $(CASES)
@@ -50,6 +62,7 @@ bench: rust
 	@tests/setup/machine
 	cargo build --release --locked -q -p mozdef
 	@set -e; for pair in $(BENCHES); do cargo bench --locked -q -p $${pair%%:*} --bench $${pair##*:}; done
+	tests/servers/with kafka -- cargo bench --locked -q -p tests --bench kafka
 
 # Ten million mutated inputs, fifty kills of the whole, twenty thousand random histories of windows and of the correlator.
 faults: rust

@@ -97,6 +97,9 @@ async fn a_second_process_on_the_same_folder_or_port_says_so() -> anyhow::Result
 async fn wrong_configuration_is_told_with_its_line() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = write_config(folder.path(), "sink:\n  bulk_document_max: 5\n")?;
+    let text = std::fs::read_to_string(&file)?;
+    let line = text.lines().position(|line| line.contains("bulk_document_max")).map_or(0, |index| index + 1);
+    let place = format!(":{line}:");
     for arguments in [vec!["config", "check"], vec!["up"]] {
         let config = file.display().to_string();
         let mut all = vec!["--config", config.as_str()];
@@ -104,7 +107,7 @@ async fn wrong_configuration_is_told_with_its_line() -> anyhow::Result<()> {
         let (code, out, error) = server::command(&all, None).await?;
         let text = format!("{out}{error}");
         ensure!(code == 1, "{code} {text}");
-        ensure!(text.contains(":11:") && text.contains("bulk_document_max"), "{text}");
+        ensure!(text.contains(&place) && text.contains("bulk_document_max"), "{text}");
         ensure!(text.contains("bulk_documents_max"), "no suggestion: {text}");
     }
     Ok(())
@@ -126,6 +129,10 @@ async fn a_folder_that_cannot_be_made_is_told_in_one_line() -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_too_little_disk_space_senders_are_told_to_come_back() -> anyhow::Result<()> {
+    if server::over_kafka() {
+        println!("SKIPPED (local log): the broker's disk is the broker's");
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), "").await?;
     let (status, _) = server.post("/events", "application/json", r#"{"summary": "before"}"#).await?;

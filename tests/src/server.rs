@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::index::Index;
 use crate::process::{PATIENCE, Process, binary, get_json};
+use crate::servers::fresh_prefix;
+
+/// Holds what begins a folder's names on the cluster.
+const PREFIX_FILE: &str = "kafka-prefix";
 
 /// A running `mozdef up`. Killed when dropped.
 pub struct Server {
@@ -40,19 +44,59 @@ pub async fn command(arguments: &[&str], input: Option<&Path>) -> anyhow::Result
     Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
 }
 
-/// Writes a configuration on free ports of loopback.
+/// Whether the tests run over Kafka.
+pub fn over_kafka() -> bool {
+    std::env::var("MOZDEF_TEST_LOG").is_ok_and(|log| log == "kafka")
+}
+
+/// Writes a configuration on free ports of loopback, over the log that `MOZDEF_TEST_LOG` names: `local` (also when it
+/// is not set), or `kafka` at `MOZDEF_TEST_KAFKA`. A folder keeps its names on the cluster.
 ///
 /// # Errors
-/// It cannot be written.
+/// It cannot be written, or there is no such log.
 pub fn write_config(folder: &Path, more: &str) -> anyhow::Result<PathBuf> {
     let file = folder.join("mozdef.yaml");
     let data = folder.join("data");
+    let log = match std::env::var("MOZDEF_TEST_LOG").unwrap_or_default().as_str() {
+        "" | "local" => String::new(),
+        "kafka" => kafka_section(folder)?,
+        other => bail!("MOZDEF_TEST_LOG is `{other}`, not local or kafka; both are one after the other"),
+    };
     let text = format!(
-        "log:\n  data: {}\nembedded:\n  listen: 127.0.0.1:0\nadmin:\n  listen: 127.0.0.1:0\ningest:\n  http:\n    listen: 127.0.0.1:0\n{more}",
+        "log:\n  data: {}\n{log}embedded:\n  listen: 127.0.0.1:0\nadmin:\n  listen: 127.0.0.1:0\ningest:\n  http:\n    listen: 127.0.0.1:0\n{more}",
         data.display()
     );
     std::fs::write(&file, text)?;
     Ok(file)
+}
+
+fn kafka_section(folder: &Path) -> anyhow::Result<String> {
+    let brokers = std::env::var("MOZDEF_TEST_KAFKA")
+        .context("MOZDEF_TEST_LOG=kafka needs a broker: run the tests by `tests/servers/with kafka -- …`")?;
+    let kept = folder.join(PREFIX_FILE);
+    let prefix = match std::fs::read_to_string(&kept) {
+        Ok(prefix) => prefix,
+        Err(_) => {
+            let prefix = fresh_prefix();
+            std::fs::write(&kept, &prefix)?;
+            prefix
+        }
+    };
+    let topics = "topics: { partitions: 2, replication: 1 }";
+    Ok(format!("  kafka:\n    brokers: [\"{brokers}\"]\n    prefix: \"{prefix}\"\n    {topics}\n"))
+}
+
+/// Makes the topics of a folder's configuration, once, where it is over Kafka.
+async fn make_topics(folder: &Path, config: &Path) -> anyhow::Result<()> {
+    let made = folder.join("topics-made");
+    if !folder.join(PREFIX_FILE).exists() || made.exists() {
+        return Ok(());
+    }
+    let (code, _, errors) =
+        command(&["--config", &config.display().to_string(), "topics", "apply"], None).await?;
+    ensure!(code == 0, "mozdef topics apply: {errors}");
+    std::fs::write(made, "")?;
+    Ok(())
 }
 
 impl Server {
@@ -70,6 +114,7 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn start_with(folder: &Path, config: &Path) -> anyhow::Result<Server> {
+        make_topics(folder, config).await?;
         let mut process = Process::spawn(config, "up", &[], &folder.join("mozdef.log"))?;
         process.ready().await?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
