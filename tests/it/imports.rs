@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("normalize", &["stream", "model"]),
     ("correlate", &["stream", "model"]),
     ("mozdef", &["model", "stream", "embedded", "sink", "ingest", "normalize", "correlate"]),
+    ("chart", &["model"]),
     ("tests", &["model", "stream", "embedded", "sink", "ingest", "normalize", "correlate"]),
 ];
 
