@@ -128,9 +128,8 @@ impl Event {
                 self.set_node(index, child);
             }
         }
-        // Shared keys are lower-cased in place: the second object of two would not notice that it changed.
-        let flags = node.flags | DUPLICATES;
-        Node { span: Span { start: small(first), ..node.span }, room: node.span.len, flags, ..node }
+        self.shared_keys = true;
+        Node { span: Span { start: small(first), ..node.span }, room: node.span.len, ..node }
     }
 
     pub(super) fn set_node(&mut self, index: usize, node: Node) {
@@ -162,6 +161,7 @@ impl Event {
         fresh.set_node(ROOT, root);
         self.text = std::mem::take(&mut fresh.text);
         self.nodes = std::mem::take(&mut fresh.nodes);
+        self.shared_keys = false;
         self.note_size();
     }
 }

@@ -49,7 +49,8 @@ impl Event {
                 self.change_keys(index, f);
             }
         }
-        if parent.kind == Kind::Object && (changed || parent.has(DUPLICATES)) {
+        // Shared keys are lower-cased in place: the second object of two does not notice that it changed.
+        if parent.kind == Kind::Object && (changed || parent.has(DUPLICATES) || self.shared_keys) {
             self.drop_shadowed(container);
         }
     }

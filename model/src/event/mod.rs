@@ -66,6 +66,8 @@ pub struct Event {
     bytes: usize,
     /// Whether `bytes` counts no white space or escapes of the input any more.
     bytes_exact: bool,
+    /// Whether objects may share the text of their keys, as copies within the event do.
+    shared_keys: bool,
     /// Sizes of text and nodes after the last parse or sweep.
     swept_text: usize,
     swept_nodes: usize,
@@ -85,6 +87,7 @@ impl Event {
             fields: 0,
             bytes: 2,
             bytes_exact: true,
+            shared_keys: false,
             swept_text: 0,
             swept_nodes: 1,
             pending: Vec::new(),

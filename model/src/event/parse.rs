@@ -56,6 +56,7 @@ impl Event {
         self.fields = 0;
         self.bytes = 2;
         self.bytes_exact = true;
+        self.shared_keys = false;
         self.note_size();
     }
 

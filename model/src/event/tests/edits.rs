@@ -201,6 +201,23 @@ fn check_counts(event: &Event) {
     assert!(event.bytes >= json.len(), "{} bytes counted: {json}", event.bytes);
 }
 
+/// Copies share the text of their keys, whichever of the two comes first.
+#[test]
+fn keys_that_become_equal_are_one_in_copies_too() {
+    for (start, from, to) in [
+        (r#"{"c":{"A":1,"k":2,"a":3}}"#, "c", "z"),
+        (r#"{"b":0,"c":{"A":1,"k":2,"a":3}}"#, "c", "b"),
+    ] {
+        let mut event = Event::from_json(start).unwrap();
+        event.copy(&Path::from_keys([from]), &Path::from_keys([to])).unwrap();
+        event.map_keys(|_| None);
+        event.lower_keys();
+        let (a, b) = if to == "b" { ("b", "c") } else { ("c", "z") };
+        assert_eq!(event.to_json(), format!(r#"{{"{a}":{{"k":2,"a":3}},"{b}":{{"k":2,"a":3}}}}"#));
+        check_counts(&event);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
