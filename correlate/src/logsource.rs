@@ -96,18 +96,6 @@ impl LogSources {
         sources.dedup();
         sources
     }
-
-    /// Whether some definition gives what a rule asks for.
-    pub fn provides(&self, logsource: &LogSource) -> bool {
-        let given = |wanted: &Option<String>, of: fn(&Definition) -> &Vec<String>| {
-            wanted
-                .as_ref()
-                .is_none_or(|w| w == EVERY_EVENT || self.definitions.iter().any(|d| of(d).contains(w)))
-        };
-        given(&logsource.product, |d| &d.products)
-            && given(&logsource.service, |d| &d.services)
-            && given(&logsource.category, |d| &d.categories)
-    }
 }
 
 fn definition(node: &Node, findings: &mut Findings) -> Option<Definition> {
@@ -163,10 +151,7 @@ mod tests {
         assert_eq!(texts, ["f:2:43: S004 \"log source\" has no key \"colour\""]);
         let aws = LogSource { product: Some("aws".into()), ..LogSource::default() };
         assert_eq!(sources.sources_of(&aws), ["cloudtrail"]);
-        assert!(sources.provides(&aws));
-        let okta = LogSource { product: Some("okta".into()), ..LogSource::default() };
-        assert!(!sources.provides(&okta));
         let every = LogSource { product: Some("mozdef".into()), ..LogSource::default() };
-        assert!(sources.provides(&every) && sources.sources_of(&every).is_empty());
+        assert!(sources.sources_of(&every).is_empty());
     }
 }

@@ -139,7 +139,7 @@ description: no rule
             f:12:13: S013 "10.0.0" is no network range: write it as 10.0.0.0/8 or 2001:db8::/32
             f:14:26: S017 the condition names "fliter", which "detection" does not have
             f:16:13: S026 "severity" is one of INFO, NOTICE, WARNING, ERROR, CRITICAL, not "LOUD"
-            f:17:12: S025 the summary is no template: unexpected end of input, expected end of variable block
+            f:17:12: S025 summary template, line 1: unexpected end of input, expected end of variable block
             f:18:3: S019 not supported yet: mozdef.suppress
             f:19:3: S004 "mozdef" has no key "summry" (did you mean "summary"?)
             f:24:9: S019 not supported yet: value_count

@@ -184,17 +184,6 @@ impl Index {
         self.trim_log()
     }
 
-    /// Makes every acknowledged document searchable.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub fn refresh_all(&self) -> Result<(), ApiError> {
-        for shard in self.all_shards() {
-            shard.refresh()?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -160,12 +160,6 @@ impl Index {
         &self.url
     }
 
-    /// Whether it answers at all.
-    pub async fn ping(&self) -> Result<(), IndexError> {
-        let answer = self.send(Method::Get, "/", None, None).await?;
-        self.expect(answer, &[]).map(|_| ())
-    }
-
     /// Names of the indices that an alias stands for, sorted; none where there is no such alias.
     pub async fn indices_of(&self, alias: &str) -> Result<Vec<String>, IndexError> {
         let found = self

@@ -169,7 +169,7 @@ fn noise(number: u64) -> String {
 async fn request(site: Arc<Site>, url: String, number: u64) -> anyhow::Result<Option<(String, Timestamp)>> {
     let name = format!("trail-{number}");
     let mut lines: Vec<String> = (1..BATCH).map(|n| noise(number * BATCH + n)).collect();
-    let has_attack = number % ATTACK_EVERY == 0;
+    let has_attack = number.is_multiple_of(ATTACK_EVERY);
     lines.push(if has_attack { cloudtrail(number, "StopLogging", &name) } else { noise(number * BATCH) });
     let request = site.http.post(url).header("content-type", "application/x-ndjson").body(lines.join("\n"));
     let answer = request.send().await?;

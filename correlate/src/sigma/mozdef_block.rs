@@ -6,6 +6,7 @@
 use crate::finding::{Code, Findings, Place};
 use crate::sigma::read::{self, Known};
 use crate::sigma::yaml::{Kind, Node};
+use crate::summary;
 
 /// Most samples of an alert.
 const SAMPLES_MAX: u64 = 100;
@@ -104,10 +105,9 @@ pub fn read(block: Option<&Node>, findings: &mut Findings) -> MozdefBlock {
 
 fn summary(block: &Node, findings: &mut Findings) -> Option<String> {
     let text = read::text(block, "summary", findings)?;
-    if let Err(error) = minijinja::Environment::new().template_from_str(&text) {
-        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    if let Err(error) = summary::validate(&text) {
         let place = block.get("summary").map_or(block.place, |n| n.place);
-        findings.add(place, Code::Template, format!("the summary is no template: {detail}"));
+        findings.add(place, Code::Template, error.to_string());
         return None;
     }
     Some(text)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use model::ids::EventId;
 
 use crate::rule::Condition;
-use crate::window::group::{BODY_BYTES_MAX, Group, Step};
+use crate::window::folding::BODY_BYTES_MAX;
+use crate::window::group::{Group, Step};
 use crate::window::histories::Random;
 use crate::window::oracle;
 use crate::window::state::{decode_group, encode_event, encode_head};

@@ -9,17 +9,15 @@
 //! telling it makes a difference.
 
 use std::fmt;
-use std::sync::Arc;
 
 use model::ids::EventId;
 
-use crate::window::entries::{Filter, Row, Sweep, after, count_doubles, fold, position, reserve_one};
-use crate::window::episode::{Episode, Live, drop_body};
+use crate::window::entries::{Filter, Row, Sweep, after, count_doubles, position, reserve_one};
+use crate::window::episode::{Episode, Live};
+use crate::window::folding::BODY_BYTES_MAX;
 use crate::window::journal::{Change, Image, Journal};
-use crate::window::{BEGINNING, Entry, Mark, ORIGINS_MAX, Phase, Revision, Sample, Spec};
-
-/// Most bytes of events that a group keeps as possible samples; of further events only the origin is kept.
-pub const BODY_BYTES_MAX: u32 = 8 << 20;
+use crate::window::trim::{Trim, trim_bodies};
+use crate::window::{BEGINNING, Entry, Mark, Phase, Revision, Spec};
 
 /// What is kept of one group. Small while nothing is hot, for there are many.
 #[derive(Debug)]
@@ -29,9 +27,9 @@ pub struct Group {
     /// Watermark up to which everything is decided, and forgotten unless [`More::forgotten`] says otherwise.
     pub(crate) at: i64,
     /// Entries whose id an earlier one has.
-    doubles: u32,
+    pub(super) doubles: u32,
     /// Bytes of bodies, never too low.
-    body_bytes: u32,
+    pub(super) body_bytes: u32,
 }
 
 /// What only few groups have.
@@ -61,7 +59,7 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn note(&mut self, change: Change) {
+    pub(super) fn note(&mut self, change: Change) {
         if let Some(journal) = &mut self.journal {
             journal.note(change);
         }
@@ -69,7 +67,7 @@ impl Step<'_> {
 }
 
 impl More {
-    fn new(forgotten: i64) -> Box<More> {
+    pub(super) fn new(forgotten: i64) -> Box<More> {
         let (episodes, rows, filter) = (Vec::new(), Vec::new(), Filter::default());
         Box::new(More { episodes, rows, approximate: false, forgotten, filter })
     }
@@ -339,7 +337,7 @@ impl Group {
     }
 
     /// A time up to which everything is forgotten, now and whatever may still come.
-    fn forgotten(&self, spec: &Spec) -> i64 {
+    pub(super) fn forgotten(&self, spec: &Spec) -> i64 {
         let oldest = self.entries.first().map_or(BEGINNING, |entry| entry.time.saturating_sub(1));
         spec.before(self.at).min(oldest)
     }
@@ -386,7 +384,7 @@ impl Group {
         });
     }
 
-    fn after_removal(&mut self, removed: usize) {
+    pub(super) fn after_removal(&mut self, removed: usize) {
         if removed == 0 {
             return;
         }
@@ -419,64 +417,6 @@ impl Group {
             self.more = None;
         }
     }
-
-    /// Folds entries beyond the cap into rows.
-    fn bound_entries(&mut self, step: &mut Step<'_>) {
-        let most = step.spec.entries_max;
-        if self.entries.len() <= most {
-            return;
-        }
-        let below = after(&self.entries, self.at.saturating_sub(1));
-        self.fold(below, step);
-        if self.entries.len() > most {
-            let excess = self.entries.len().saturating_sub(most);
-            // Some more than needed, so that the next arrivals do not fold again.
-            self.fold(excess.saturating_add(most / 8), step);
-            if let Some(more) = self.more.as_deref_mut() {
-                more.approximate = true;
-            }
-        }
-    }
-
-    fn fold(&mut self, count: usize, step: &mut Step<'_>) {
-        if count == 0 {
-            return;
-        }
-        let forgotten = self.forgotten(step.spec);
-        let more = self.more.get_or_insert_with(|| More::new(forgotten));
-        let (folded, joined) = fold(&mut self.entries, count, &mut more.rows, step.spec.entries_max);
-        more.approximate |= joined;
-        let removed = folded.len();
-        for entry in folded {
-            if let Some(episode) = covering(&mut more.episodes, entry.time, step.spec) {
-                episode.count_values(&entry);
-                if let Some(left) = episode.keep(entry.mark(), entry.sample.as_ref(), step.spec) {
-                    step.note(Change::Left(left));
-                }
-            }
-            step.note(Change::Removed(entry));
-        }
-        self.after_removal(removed);
-    }
-
-    fn bound_body(&mut self, entry: &mut Entry) {
-        let bytes = entry.sample.as_ref().map_or(0, |sample| sample.body.len());
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if self.body_bytes.saturating_add(bytes) > BODY_BYTES_MAX {
-            self.count_body_bytes();
-        }
-        if self.body_bytes.saturating_add(bytes) > BODY_BYTES_MAX {
-            drop_body(&mut entry.sample);
-        } else {
-            self.body_bytes = self.body_bytes.saturating_add(bytes);
-        }
-    }
-
-    fn count_body_bytes(&mut self) {
-        let bytes =
-            self.entries.iter().filter_map(|entry| entry.sample.as_ref()).map(|sample| sample.body.len());
-        self.body_bytes = u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX);
-    }
 }
 
 fn live<'a>(spec: &'a Spec, entries: &'a [Entry], rows: &'a [Row], approximate: bool) -> Live<'a> {
@@ -484,49 +424,11 @@ fn live<'a>(spec: &'a Spec, entries: &'a [Entry], rows: &'a [Row], approximate: 
 }
 
 /// The episode that has an event of this time; there is at most one.
-fn covering<'e>(episodes: &'e mut [Episode], time: i64, spec: &Spec) -> Option<&'e mut Episode> {
+pub(super) fn covering<'e>(episodes: &'e mut [Episode], time: i64, spec: &Spec) -> Option<&'e mut Episode> {
     episodes.iter_mut().find(|episode| episode.covers(time, spec))
 }
 
 /// When the next revision may be made; `None` for at once.
 fn revision_due(episode: &Episode, spec: &Spec) -> Option<i64> {
     (episode.revision > 0).then(|| episode.revised_at.saturating_add(spec.revise_ms))
-}
-
-/// What trimming works with.
-struct Trim<'t> {
-    spec: &'t Spec,
-    journal: Option<&'t mut Journal>,
-}
-
-impl<'t> Trim<'t> {
-    fn of(step: &'t mut Step<'_>) -> Trim<'t> {
-        Trim { spec: step.spec, journal: step.journal.as_deref_mut() }
-    }
-
-    fn set(&mut self, entry: &mut Entry, sample: Option<Arc<Sample>>) {
-        let mark = entry.mark();
-        let old = std::mem::replace(&mut entry.sample, sample);
-        if let Some(journal) = &mut self.journal {
-            journal.note(Change::Trimmed(mark, old));
-        }
-    }
-}
-
-/// Of a covered entry that can no longer be among the first, only what can still be shown is kept. Intervals only
-/// grow, so an entry's rank in its episode never falls. `since`: nothing changed for entries before this time.
-fn trim_bodies(entries: &mut [Entry], episode: &Episode, since: i64, trim: &mut Trim<'_>) {
-    let from = after(entries, trim.spec.before(episode.first_hot));
-    let to = after(entries, episode.last_hot);
-    let start = after(entries, since.saturating_sub(1)).max(from);
-    let first_rank = episode.kept.len().saturating_add(start.saturating_sub(from));
-    for (rank, entry) in (first_rank..).zip(entries.get_mut(start..to).unwrap_or_default()) {
-        let Some(sample) = entry.sample.as_ref().filter(|_| rank >= trim.spec.samples) else { continue };
-        if rank >= ORIGINS_MAX && sample.values.is_empty() {
-            trim.set(entry, None);
-        } else if !sample.body.is_empty() {
-            let bare = Arc::new(sample.without_body());
-            trim.set(entry, Some(bare));
-        }
-    }
 }

@@ -12,7 +12,7 @@
 //! watermark  no event older than this is taken any more
 //! ```
 //!
-//! [`group`] has the algorithm, [`entries`] what is kept of entries and how
+//! [`group`] has the algorithm, `folding` and `trim` its bounds, [`entries`] what is kept of entries and how
 //! they are counted, [`episode`] the aggregates, [`journal`] what is not yet
 //! committed, [`store`] the groups of one rule with their due times,
 //! [`watermarks`] how far time has come, [`tops`] how often values occur,
@@ -28,11 +28,13 @@ use crate::window::tops::Tops;
 mod due;
 pub mod entries;
 pub mod episode;
+mod folding;
 pub mod group;
 pub mod journal;
 pub mod state;
 pub mod store;
 pub mod tops;
+mod trim;
 pub mod watermarks;
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `_template` and `_index_template`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::Reply;
@@ -15,6 +17,17 @@ fn missing(what: &str, name: &str) -> ApiError {
 
 fn chosen(expression: &str, name: &str) -> bool {
     expression.split(',').any(|part| star_matches(part, name))
+}
+
+/// Removes what an expression chooses; a name that is not there is an error.
+fn remove<T>(templates: &mut BTreeMap<String, T>, expression: &str) -> Result<(), ApiError> {
+    let before = templates.len();
+    templates.retain(|name, _| !chosen(expression, name));
+    if before == templates.len() && !expression.contains('*') {
+        let reason = format!("index_template [{expression}] missing");
+        return Err(ApiError::new(404, "index_template_missing_exception", reason));
+    }
+    Ok(())
 }
 
 /// `PUT /_template/name`.
@@ -57,18 +70,7 @@ pub(super) fn get_legacy(call: &mut Call<'_>, expression: &str) -> Result<Reply,
 pub(super) fn delete_legacy(call: &mut Call<'_>, expression: &str) -> Result<Reply, ApiError> {
     call.params.drop(&["timeout"]);
     call.finish_params()?;
-    call.index.change(|catalog| {
-        let before = catalog.templates.len();
-        catalog.templates.retain(|name, _| !chosen(expression, name));
-        if before == catalog.templates.len() && !expression.contains('*') {
-            return Err(ApiError::new(
-                404,
-                "index_template_missing_exception",
-                format!("index_template [{expression}] missing"),
-            ));
-        }
-        Ok(())
-    })?;
+    call.index.change(|catalog| remove(&mut catalog.templates, expression))?;
     Ok(Reply::acknowledged())
 }
 
@@ -116,17 +118,6 @@ pub(super) fn get(call: &mut Call<'_>, expression: &str) -> Result<Reply, ApiErr
 pub(super) fn delete(call: &mut Call<'_>, expression: &str) -> Result<Reply, ApiError> {
     call.params.drop(&["timeout"]);
     call.finish_params()?;
-    call.index.change(|catalog| {
-        let before = catalog.index_templates.len();
-        catalog.index_templates.retain(|name, _| !chosen(expression, name));
-        if before == catalog.index_templates.len() && !expression.contains('*') {
-            return Err(ApiError::new(
-                404,
-                "index_template_missing_exception",
-                format!("index_template [{expression}] missing"),
-            ));
-        }
-        Ok(())
-    })?;
+    call.index.change(|catalog| remove(&mut catalog.index_templates, expression))?;
     Ok(Reply::acknowledged())
 }

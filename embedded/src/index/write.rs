@@ -175,11 +175,10 @@ impl Shard {
         }
         let id: Arc<str> = operation.id.into();
         // The limits were checked when it was taken; here the document must go in.
-        let limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
         let content = match operation.source {
             Some(source) => {
                 event
-                    .parse(source, &limits)
+                    .parse(source, &Limits::MAX)
                     .map_err(|e| ApiError::storage(format!("document [{id}]: {e}")))?;
                 Some(self.build_growing(&mut writing, event, &id)?)
             }
@@ -203,9 +202,8 @@ impl Shard {
 
     /// Content of a document that was indexed before.
     pub(super) fn rebuild(&self, id: &str, source: &[u8]) -> Result<Content, ApiError> {
-        let limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
         let mut event = Event::new();
-        event.parse(source, &limits).map_err(|e| ApiError::storage(format!("document [{id}]: {e}")))?;
+        event.parse(source, &Limits::MAX).map_err(|e| ApiError::storage(format!("document [{id}]: {e}")))?;
         match build(&self.mapping(), &event, id)? {
             Built::Ready(content) => Ok(content),
             Built::Unmapped(_) => Err(ApiError::storage(format!("document [{id}] lost its mapping"))),

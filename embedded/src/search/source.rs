@@ -57,9 +57,8 @@ impl SourceFilter {
             out.extend_from_slice(source);
             return;
         }
-        let limits = Limits { bytes_max: usize::MAX, depth_max: 512, fields_max: usize::MAX };
         let mut event = Event::new();
-        if event.parse(source, &limits).is_err() {
+        if event.parse(source, &Limits::MAX).is_err() {
             // It was parsed when it was taken: this cannot be. The whole document is better than none.
             out.extend_from_slice(source);
             return;

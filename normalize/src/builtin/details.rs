@@ -35,6 +35,11 @@ pub(super) fn is_program(event: &Event, names: &[&str]) -> bool {
     named(event.member_str("processname")) || named(detail_str(event, "program"))
 }
 
+/// The event's line, if one of these programs wrote it, without white space around it.
+pub(super) fn line_of(event: &Event, programs: &[&str]) -> Option<String> {
+    event.member_str("summary").filter(|_| is_program(event, programs)).map(|line| line.trim().to_owned())
+}
+
 /// A value that moves within `details`, from one name to another.
 pub(super) struct Move {
     from: Path,
@@ -118,6 +123,23 @@ impl<'l> Fields<'l> {
             }
         }
         Ok(())
+    }
+
+    /// The same, and `details.success` where it is known.
+    pub(super) fn write_with_success(
+        &self,
+        event: &mut Event,
+        success: Option<bool>,
+    ) -> Result<(), EditError> {
+        self.write_to(event)?;
+        success.map_or(Ok(()), |success| event.set_in("details", "success", success))
+    }
+
+    /// The same, as an alert of a monitor about a host.
+    pub(super) fn write_as_alert_of(&self, event: &mut Event, host: &str) -> Result<(), EditError> {
+        self.write_to(event)?;
+        event.set_member("hostname", host)?;
+        event.push(&Path::from_keys(["tags"]), "alert")
     }
 }
 

@@ -3,9 +3,9 @@
 //! In: lines of the program `Observium`: `<type>: [<host>] [<kind>] [<entity>] <text>`.
 //! Out: `details.alert_*`, `details.entity*`, `hostname`, the tag `alert`. Never: changes to other lines.
 
-use model::event::{Event, Path};
+use model::event::Event;
 
-use super::details::{Fields, is_program};
+use super::details::{Fields, line_of};
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table.
@@ -13,16 +13,9 @@ pub(super) const OBSERVIUM: Builtin =
     Builtin { name: "observium", registration: &["observium"], priority: 5, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
-    if !is_program(event, &["Observium"]) {
-        return Ok(Outcome::Unchanged);
-    }
-    let Some(line) = event.member_str("summary").map(|line| line.trim().to_owned()) else {
-        return Ok(Outcome::Unchanged);
-    };
-    let Some((fields, host)) = parse(&line) else { return Ok(Outcome::Unchanged) };
-    fields.write_to(event)?;
-    event.set_member("hostname", host)?;
-    event.push(&Path::from_keys(["tags"]), "alert")?;
+    let line = line_of(event, &["Observium"]);
+    let Some((fields, host)) = line.as_deref().and_then(parse) else { return Ok(Outcome::Unchanged) };
+    fields.write_as_alert_of(event, host)?;
     Ok(Outcome::Changed)
 }
 

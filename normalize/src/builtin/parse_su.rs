@@ -5,9 +5,9 @@
 //! failures (`status` `failed` or `authentication failure`, `success` false) and the
 //! lines that su itself writes. Never: changes to lines that it does not know.
 
-use model::event::{Event, New};
+use model::event::Event;
 
-use super::details::{Fields, is_program};
+use super::details::{Fields, line_of};
 use super::pam::{self, PamEvent};
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
@@ -16,19 +16,9 @@ pub(super) const PARSE_SU: Builtin =
     Builtin { name: "parse_su", registration: &["su", "su-l"], priority: 5, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
-    if !is_program(event, &["su", "su-l"]) {
-        return Ok(Outcome::Unchanged);
-    }
-    let Some(line) = event.member_str("summary").map(|line| line.trim().to_owned()) else {
-        return Ok(Outcome::Unchanged);
-    };
-    let Some((fields, success)) = parse(&line) else {
-        return Ok(Outcome::Unchanged);
-    };
-    fields.write_to(event)?;
-    if let Some(success) = success {
-        event.set_in("details", "success", New::Bool(success))?;
-    }
+    let line = line_of(event, &["su", "su-l"]);
+    let Some((fields, success)) = line.as_deref().and_then(parse) else { return Ok(Outcome::Unchanged) };
+    fields.write_with_success(event, success)?;
     Ok(Outcome::Changed)
 }
 

@@ -3,25 +3,18 @@
 //! In: lines of the program `snmptt`: `<name> <severity> "Status Events" <host> - <text>`.
 //! Out: `details.trap*`, `hostname`, the tag `alert`. Never: changes to other lines.
 
-use model::event::{Event, Path};
+use model::event::Event;
 
-use super::details::{Fields, is_program};
+use super::details::{Fields, line_of};
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
 /// The row of the table.
 pub(super) const SNMPTT: Builtin = Builtin { name: "snmptt", registration: &["snmptt"], priority: 5, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
-    if !is_program(event, &["snmptt"]) {
-        return Ok(Outcome::Unchanged);
-    }
-    let Some(line) = event.member_str("summary").map(|line| line.trim().to_owned()) else {
-        return Ok(Outcome::Unchanged);
-    };
-    let Some((fields, host)) = parse(&line) else { return Ok(Outcome::Unchanged) };
-    fields.write_to(event)?;
-    event.set_member("hostname", host)?;
-    event.push(&Path::from_keys(["tags"]), "alert")?;
+    let line = line_of(event, &["snmptt"]);
+    let Some((fields, host)) = line.as_deref().and_then(parse) else { return Ok(Outcome::Unchanged) };
+    fields.write_as_alert_of(event, host)?;
     Ok(Outcome::Changed)
 }
 

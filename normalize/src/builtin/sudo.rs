@@ -6,9 +6,9 @@
 //! command not allowed), `failed` (passwords), `authentication failure`, `opened` or
 //! `closed`. Never: changes to lines that it does not know.
 
-use model::event::{Event, New};
+use model::event::Event;
 
-use super::details::{Fields, is_program};
+use super::details::{Fields, line_of};
 use super::pam::{self, PamEvent};
 use crate::plugin::{Builtin, Context, Outcome, PluginError};
 
@@ -16,19 +16,9 @@ use crate::plugin::{Builtin, Context, Outcome, PluginError};
 pub(super) const SUDO: Builtin = Builtin { name: "sudo", registration: &["sudo"], priority: 5, run };
 
 fn run(event: &mut Event, _: &mut Context<'_>) -> Result<Outcome, PluginError> {
-    if !is_program(event, &["sudo"]) {
-        return Ok(Outcome::Unchanged);
-    }
-    let Some(line) = event.member_str("summary").map(|line| line.trim().to_owned()) else {
-        return Ok(Outcome::Unchanged);
-    };
-    let Some((fields, success)) = parse(&line) else {
-        return Ok(Outcome::Unchanged);
-    };
-    fields.write_to(event)?;
-    if let Some(success) = success {
-        event.set_in("details", "success", New::Bool(success))?;
-    }
+    let line = line_of(event, &["sudo"]);
+    let Some((fields, success)) = line.as_deref().and_then(parse) else { return Ok(Outcome::Unchanged) };
+    fields.write_with_success(event, success)?;
     Ok(Outcome::Changed)
 }
 
