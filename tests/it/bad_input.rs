@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::process::eventually;
+use tests::process::{PATIENCE, Process, eventually};
 use tests::server::{self, Server, write_config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,12 +142,18 @@ async fn with_too_little_disk_space_senders_are_told_to_come_back() -> anyhow::R
     let config = write_config(folder.path(), "")?;
     let text = std::fs::read_to_string(&config)?.replace("log:\n", "log:\n  min_free_mib: 1000000000000\n");
     std::fs::write(&config, text)?;
-    let server = Server::start_with(folder.path(), &config).await?;
-    let url = format!("{}/events", server.gateway);
-    let response = server.http.post(url).body(r#"{"summary": "refused"}"#).send().await?;
+    let mut up = Process::spawn(&config, "up", &[], &folder.path().join("mozdef.log"))?;
+    up.read_until("admin").await?;
+    let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let url = format!("{}/events", up.address("gateway"));
+    let response = http.post(url).body(r#"{"summary": "refused"}"#).send().await?;
     ensure!(response.status() == 503, "{}", response.status());
     ensure!(response.headers().contains_key("retry-after"), "no Retry-After");
     let body = response.text().await?;
     ensure!(body.contains("space"), "{body}");
+    let readiness = http.get(format!("{}/readyz", up.address("admin"))).send().await?;
+    ensure!(readiness.status() == 503, "{}", readiness.status());
+    let reasons = readiness.text().await?;
+    ensure!(reasons.contains("space"), "{reasons}");
     Ok(())
 }

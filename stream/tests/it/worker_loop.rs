@@ -125,7 +125,9 @@ async fn every_record_counts_once_under_faults_and_rebalances() {
 /// batches. `stage`: where the records are counted.
 pub async fn counts_once(log: &SharedLog, other: &SharedLog, stage: Option<Stage>, pause: Duration) {
     let numbering = || Numbering { stage, ..Numbering::default() };
-    let run = |log: &SharedLog| start(log, options(Stage::Normalizer), numbering(), Clock::System);
+    // The counters are the process's: who does not ask for them counts where nobody else does.
+    let counted = stage.unwrap_or(Stage::Gateway);
+    let run = |log: &SharedLog| start(log, options(counted), numbering(), Clock::System);
     let mut first = Some(run(log));
     let mut second = None;
     for round in 0..60 {
