@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::headers;
-use model::time::Clock;
+use model::time::{Clock, Timestamp};
 use model::topic::{Cleanup, Topic};
 use tokio::time::Instant;
 
@@ -300,6 +300,13 @@ impl Broker {
         for (key, member) in members {
             self.note(|| format!("group {}: member {member} is expelled", key.0));
             self.leave(key, member);
+        }
+    }
+
+    /// Compacts one topic; tombstones stay.
+    pub(super) fn compact(&mut self, topic: Topic) {
+        for (_, shard) in self.shards.iter_mut().filter(|((other, _), _)| *other == topic) {
+            shard.compact(Timestamp::EPOCH);
         }
     }
 

@@ -214,9 +214,9 @@ impl Cluster {
         });
     }
 
-    /// Compaction alone, now.
-    pub fn compact(&self) {
-        self.upkeep(i64::MAX, usize::MAX);
+    /// Compacts one topic, now; tombstones stay.
+    pub fn compact(&self, topic: Topic) {
+        self.0.with(|broker| broker.compact(topic));
     }
 
     /// Retention and compaction, now.

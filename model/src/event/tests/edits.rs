@@ -204,10 +204,9 @@ fn check_counts(event: &Event) {
 /// Copies share the text of their keys, whichever of the two comes first.
 #[test]
 fn keys_that_become_equal_are_one_in_copies_too() {
-    for (start, from, to) in [
-        (r#"{"c":{"A":1,"k":2,"a":3}}"#, "c", "z"),
-        (r#"{"b":0,"c":{"A":1,"k":2,"a":3}}"#, "c", "b"),
-    ] {
+    for (start, from, to) in
+        [(r#"{"c":{"A":1,"k":2,"a":3}}"#, "c", "z"), (r#"{"b":0,"c":{"A":1,"k":2,"a":3}}"#, "c", "b")]
+    {
         let mut event = Event::from_json(start).unwrap();
         event.copy(&Path::from_keys([from]), &Path::from_keys([to])).unwrap();
         event.map_keys(|_| None);
