@@ -163,7 +163,9 @@ proptest! {
         let pieces = split_json(&body, &limits(), 1000).unwrap();
         let mut covered_to = super::start(&body);
         for piece in &pieces {
-            prop_assert!(piece.range.start >= covered_to && piece.range.end > piece.range.start);
+            prop_assert!(piece.range.start >= covered_to && piece.range.end >= piece.range.start);
+            // Blanks that JSON does not know (form feed) are a problem without bytes.
+            prop_assert!(!piece.range.is_empty() || piece.problem.is_some());
             let between = &body[covered_to..piece.range.start];
             prop_assert!(between.iter().all(|b| b" \t\r\n\x0C,[]".contains(b)), "{between:?} was lost");
             covered_to = piece.range.end;
@@ -171,6 +173,7 @@ proptest! {
                 prop_assert!(Event::new().parse(&body[piece.range.clone()], &limits()).is_ok());
             }
         }
-        prop_assert!(body[covered_to..].iter().all(|b| b" \t\r\n\x0C]".contains(b)));
+        // As between pieces: of an empty array nothing is a piece.
+        prop_assert!(body[covered_to..].iter().all(|b| b" \t\r\n\x0C,[]".contains(b)));
     }
 }
