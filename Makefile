@@ -68,7 +68,7 @@ bench: rust
 faults: rust
 	cargo build $(CI_PROFILE) --locked --workspace --bins
 	MOZDEF_FUZZ_CASES=10000000 cargo test $(CI_PROFILE) --locked --workspace --lib -- differential --nocapture
-	MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
+	tests/servers/with kafka opensearch -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
 
 lint: deny
 	cargo fmt --all --check
