@@ -13,8 +13,6 @@ use crate::mutants::Mutant;
 
 /// Seeds of a usual run: as many as hold. What lies beyond, and does not, is in `tests/faults.md`.
 const SEEDS: u64 = 60;
-/// Seeds of a long one.
-const SEEDS_LONG: u64 = 10_000;
 /// Seeds within which a broken promise must be found.
 const SEEDS_BROKEN: u64 = 300;
 
@@ -66,8 +64,7 @@ fn every_seed_keeps_the_promises() {
         assert!(outcome.findings.is_empty(), "seed {seed}:\n{}", outcome.findings.join("\n"));
         return;
     }
-    let usual = if std::env::var_os("MOZDEF_LONG").is_some() { SEEDS_LONG } else { SEEDS };
-    let count = number("MOZDEF_SIMULATION_SEEDS").unwrap_or(usual);
+    let count = number("MOZDEF_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let first = number("MOZDEF_SIMULATION_FROM").unwrap_or(0);
     // Stages that are wrong on purpose count in the same process.
     let before = Stage::ALL.map(|stage| metrics().totals(stage));
