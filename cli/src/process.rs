@@ -82,7 +82,8 @@ impl Process {
             Some(_) => None,
             None => Some(bind(config.embedded.listen, "embedded.listen").await?),
         };
-        Process::prepare(config, clock, Stage::ALL.to_vec(), index).await
+        let stages = Stage::ALL.into_iter().filter(|stage| stage.is_configured(config)).collect();
+        Process::prepare(config, clock, stages, index).await
     }
 
     /// One stage.
@@ -96,6 +97,9 @@ impl Process {
         }
         if stage == Stage::Sink && config.sink.url.is_none() {
             bail!("`mozdef sink` needs OpenSearch: the embedded index is for `mozdef up`; set sink.url");
+        }
+        if !stage.is_configured(config) {
+            bail!("`mozdef {name}` has nothing to do: the configuration has no ingest.{name}");
         }
         Process::prepare(config, clock, vec![stage], None).await
     }

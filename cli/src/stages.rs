@@ -6,6 +6,7 @@
 use anyhow::Context;
 use correlate::match_worker::MatchWorker;
 use correlate::window_worker::WindowWorker;
+use ingest::intake::Intake;
 use model::config::Config;
 use model::time::Clock;
 use model::topic::Topic;
@@ -36,6 +37,14 @@ pub(crate) enum Stage {
 impl Stage {
     /// All, against the way of an event: who takes is there before who gives.
     pub(crate) const ALL: [Stage; 4] = [Stage::Sink, Stage::Correlator, Stage::Normalizer, Stage::Gateway];
+
+    /// Whether the configuration asks for it. Stages of the way from raw to index always run; inputs where they are
+    /// configured.
+    pub(crate) const fn is_configured(self, _config: &Config) -> bool {
+        match self {
+            Stage::Gateway | Stage::Normalizer | Stage::Correlator | Stage::Sink => true,
+        }
+    }
 
     /// The subcommand.
     pub(crate) const fn name(self) -> &'static str {
@@ -93,18 +102,22 @@ impl Start<'_> {
 
     fn gateway(&mut self) -> anyhow::Result<()> {
         let listener = self.gateway.take().context("the gateway has no listener")?;
+        let (http, intake) = (self.config.ingest.http.clone(), self.intake("gateway", "http"));
+        let serving = ingest::http::serve(http, intake, listener, self.shutdown.clone());
+        self.tasks.spawn(async move { ("gateway", serving.await.context("the gateway stopped")) });
+        Ok(())
+    }
+
+    /// The way into the log of one input, with its word in the readiness.
+    fn intake(&mut self, stage: &'static str, input: &'static str) -> Intake {
         let health = Health::default();
-        self.ready.add(Part::Way("gateway", health.clone()));
+        self.ready.add(Part::Way(stage, health.clone()));
         let probing = probe(self.log.clone(), Topic::Raw, health.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
             probing.await;
-            ("gateway's probe", Ok(()))
+            ("input's probe", Ok(()))
         });
-        let log = watched(self.log.clone(), health);
-        let http = self.config.ingest.http.clone();
-        let serving = ingest::http::serve(http, log, self.clock.clone(), listener, self.shutdown.clone());
-        self.tasks.spawn(async move { ("gateway", serving.await.context("the gateway stopped")) });
-        Ok(())
+        Intake::new(watched(self.log.clone(), health), self.clock.clone(), input)
     }
 
     fn normalizer(&mut self) -> anyhow::Result<()> {

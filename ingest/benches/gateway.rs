@@ -19,6 +19,7 @@ mod memory_log;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ingest::intake::Intake;
 use model::config::HttpConfig;
 use model::metrics::{Stage, metrics};
 use model::time::Clock;
@@ -77,7 +78,7 @@ async fn gateway(log: SharedLog) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = stream::shutdown::channel();
     std::mem::forget(trigger);
-    tokio::spawn(ingest::http::serve(config, log, Clock::System, listener, shutdown));
+    tokio::spawn(ingest::http::serve(config, Intake::new(log, Clock::System, "http"), listener, shutdown));
     address
 }
 

@@ -8,3 +8,5 @@
 
 pub mod cases;
 pub mod http;
+pub mod intake;
+pub mod raw;

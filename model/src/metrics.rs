@@ -104,6 +104,10 @@ table! {
     RECORDS_DEAD = "mozdef_records_dead_total", "Records a stage has sent to mozdef.dead, by reason.", ["stage", "reason"];
     HTTP_REQUESTS = "mozdef_http_requests_total", "Requests the gateway has answered, by status.", ["status"];
     HTTP_BYTES = "mozdef_http_body_bytes_total", "Bytes of request bodies the gateway has read, after decompression.", [];
+    INPUT_RECORDS = "mozdef_input_records_total", "Records an input has put into the log, by what they are: accepted events or dead letters.", ["input", "outcome"];
+    INPUT_BYTES = "mozdef_input_bytes_total", "Bytes of the values an input has put into the log.", ["input"];
+    INPUT_FAILURES = "mozdef_input_failures_total", "Times an input could not reach or understand its source, by kind.", ["input", "kind"];
+    INPUT_UP = "mozdef_input_up", "1 while an input is connected to its source, by the source's name in the configuration.", ["input", "source"];
     COMMITS = "mozdef_commits_total", "Atomic commits, by consumer group.", ["group"];
     COMMIT_SECONDS = "mozdef_commit_seconds", "Seconds that one durable commit of the local log took.", [];
     LAG = "mozdef_lag_records", "Records between a consumer group and the last stable offset of its topic.", ["group", "topic", "partition"];
@@ -146,6 +150,14 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// See [`HTTP_BYTES`].
     pub http_bytes: IntCounter,
+    /// See [`INPUT_RECORDS`].
+    pub input_records: IntCounterVec,
+    /// See [`INPUT_BYTES`].
+    pub input_bytes: IntCounterVec,
+    /// See [`INPUT_FAILURES`].
+    pub input_failures: IntCounterVec,
+    /// See [`INPUT_UP`].
+    pub input_up: IntGaugeVec,
     /// See [`COMMITS`].
     pub commits: IntCounterVec,
     /// See [`COMMIT_SECONDS`].
@@ -224,6 +236,10 @@ impl Metrics {
             records_dead: counters(r, &RECORDS_DEAD),
             http_requests: counters(r, &HTTP_REQUESTS),
             http_bytes: counter(r, &HTTP_BYTES),
+            input_records: counters(r, &INPUT_RECORDS),
+            input_bytes: counters(r, &INPUT_BYTES),
+            input_failures: counters(r, &INPUT_FAILURES),
+            input_up: gauges(r, &INPUT_UP),
             commits: counters(r, &COMMITS),
             commit_seconds: seconds(r, &COMMIT_SECONDS),
             lag: gauges(r, &LAG),

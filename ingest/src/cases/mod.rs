@@ -79,7 +79,8 @@ async fn ask(request: &Value, log: Arc<Recorder>) -> Result<Answer, String> {
         .map_err(|error| format!("the case's request cannot be made: {error}"))?;
     let clock = Clock::manual(Timestamp::EPOCH);
     let mut router =
-        crate::http::router(HttpConfig::default(), log, clock).map_err(|error| error.to_string())?;
+        crate::http::router(HttpConfig::default(), crate::intake::Intake::new(log, clock, "http"))
+            .map_err(|error| error.to_string())?;
     let response = router.call(request).await.unwrap_or_else(|never| match never {});
     let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
     let (status, content_type) = (response.status().as_u16(), content_type.unwrap_or_default().to_owned());

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use model::error::Reason;
 use model::event::{Limits, ParseError};
 use model::headers;
-use model::ids::EventId;
-use model::metrics::Stage;
-use model::topic::Topic;
+use model::time::Timestamp;
 use stream::record::{Headers, NewRecord};
 
 use super::body::Share;
@@ -19,6 +17,7 @@ use super::bulk::{self, Action, Line};
 use super::media::{self, Kind};
 use super::refusal::Refusal;
 use super::split::{Piece, line_number, split_json, split_lines};
+use crate::raw::{self, ClientId, Source};
 
 /// Most events of one request.
 pub(super) const EVENTS_MAX: usize = 100_000;
@@ -50,7 +49,7 @@ pub(super) enum Target {
 pub(super) struct Envelope {
     pub(super) target: Target,
     pub(super) kind: Kind,
-    pub(super) received_ms: i64,
+    pub(super) received: Timestamp,
     pub(super) principal: Bytes,
     pub(super) peer: Bytes,
     /// The client's own id of this request.
@@ -66,8 +65,6 @@ pub(super) struct Batch {
     pub(super) records: Vec<NewRecord>,
     /// How many of them are events.
     pub(super) accepted: usize,
-    /// Bad pieces that are among the records as dead letters, by reason.
-    pub(super) dead: Vec<(Reason, u64)>,
     pub(super) problems: Problems,
     /// Items of an OpenSearch reply, where the request was one.
     pub(super) items: Option<Vec<Item>>,
@@ -135,8 +132,8 @@ pub(super) fn build(body: Bytes, envelope: &Envelope, share: &mut Share) -> Resu
 fn plain(body: &Bytes, pieces: Vec<Piece>, envelope: &Envelope) -> Result<Batch, Refusal> {
     let mut builder = Builder::new(body, envelope, pieces.len());
     for (number, piece) in pieces.into_iter().enumerate() {
-        let client = envelope.idempotency_key.as_ref().map(|key| ClientId::of_request(key, number));
-        builder.piece(&piece, client.as_ref());
+        let client = envelope.idempotency_key.as_ref().map(|key| id_of_request(key, number));
+        builder.piece(&piece, HTTP, client.as_ref());
     }
     let batch = builder.batch;
     let Some(first) = batch.problems.listed.first().filter(|_| batch.accepted == 0) else { return Ok(batch) };
@@ -163,112 +160,67 @@ fn opensearch(body: &Bytes, pieces: Vec<Piece>, envelope: &Envelope) -> Batch {
                 continue;
             }
         };
-        let client = match &action.id {
-            Some(id) => Some(ClientId::of_document(action.index.as_deref(), id)),
-            None => envelope.idempotency_key.as_ref().map(|key| ClientId::of_request(key, number)),
+        let became = match &action.id {
+            Some(id) => builder.piece(&piece, BULK, Some(&id_of_document(action.index.as_deref(), id))),
+            None => {
+                let client = envelope.idempotency_key.as_ref().map(|key| id_of_request(key, number));
+                builder.piece(&piece, HTTP, client.as_ref())
+            }
         };
-        let became = builder.piece(&piece, client.as_ref());
         items.push(Item { action, became });
     }
     Batch { items: Some(items), ..builder.batch }
 }
 
-/// The client's id of one event.
-struct ClientId {
-    input: &'static str,
-    id: Bytes,
-    item: Option<u32>,
+/// The request's own id, with the event's number in it.
+fn id_of_request(key: &Bytes, number: usize) -> ClientId {
+    ClientId { id: key.clone(), item: Some(u32::try_from(number).unwrap_or(u32::MAX)) }
 }
 
-impl ClientId {
-    fn of_request(key: &Bytes, number: usize) -> ClientId {
-        ClientId { input: HTTP, id: key.clone(), item: Some(u32::try_from(number).unwrap_or(u32::MAX)) }
-    }
-
-    fn of_document(index: Option<&str>, id: &str) -> ClientId {
-        let id = Bytes::from(format!("{}/{id}", index.unwrap_or_default()));
-        ClientId { input: BULK, id, item: None }
-    }
+/// The id of a document, in its index.
+fn id_of_document(index: Option<&str>, id: &str) -> ClientId {
+    ClientId { id: Bytes::from(format!("{}/{id}", index.unwrap_or_default())), item: None }
 }
 
 struct Builder<'a> {
     body: &'a Bytes,
-    envelope: &'a Envelope,
-    base: Headers,
-    /// The same where the client gave the document an id.
-    base_of_document: Headers,
+    /// For events whose id is made from the request's, and for documents with an id of their own.
+    envelopes: [raw::Envelope; 2],
     batch: Batch,
     /// Lines are counted only up to the problems.
     counted: (usize, usize),
 }
 
 impl Builder<'_> {
-    fn new<'a>(body: &'a Bytes, envelope: &'a Envelope, capacity: usize) -> Builder<'a> {
+    fn new<'a>(body: &'a Bytes, envelope: &Envelope, capacity: usize) -> Builder<'a> {
         let batch = Batch {
             records: Vec::with_capacity(capacity),
             accepted: 0,
-            dead: Vec::new(),
             problems: Problems::default(),
             items: None,
         };
-        let (base, base_of_document) = (base(envelope, HTTP), base(envelope, BULK));
-        Builder { body, envelope, base, base_of_document, batch, counted: (0, 1) }
+        let envelopes = [HTTP, BULK].map(|input| source(envelope, input).received(envelope.received));
+        Builder { body, envelopes, batch, counted: (0, 1) }
     }
 
-    fn piece(&mut self, piece: &Piece, client: Option<&ClientId>) -> Became {
+    fn piece(&mut self, piece: &Piece, input: &'static str, client: Option<&ClientId>) -> Became {
         let value = self.body.slice(piece.range.clone());
-        let of_document = client.is_some_and(|client| client.input == BULK);
-        let mut headers = if of_document { self.base_of_document.clone() } else { self.base.clone() };
-        if let Some(client) = client {
-            headers.push(headers::CLIENT_ID, client.id.clone());
-            if let Some(item) = client.item {
-                headers.push(headers::ITEM, item.to_string());
-            }
-        }
-        let key = client.map(|client| client.id.clone()).unwrap_or_default();
+        let [http, bulk] = &self.envelopes;
+        let envelope = if input == BULK { bulk } else { http };
         let record = self.batch.records.len();
-        match &piece.problem {
-            None => {
-                self.batch.accepted += 1;
-                self.batch.records.push(NewRecord {
-                    topic: Topic::Raw,
-                    partition: None,
-                    key,
-                    value,
-                    headers,
-                });
-                Became::Event(record)
-            }
-            Some(error) => {
-                let problem = self.problem(piece, error);
-                self.bury(&problem, value, headers, client);
-                Became::Refused(problem.detail)
-            }
-        }
-    }
-
-    fn bury(&mut self, problem: &Problem, value: Bytes, mut headers: Headers, client: Option<&ClientId>) {
-        let mut key = Bytes::new();
-        if let Some(client) = client {
-            // The id that the event would have had: it keeps it when it is replayed.
-            let principal = std::str::from_utf8(&self.envelope.principal).unwrap_or_default();
-            let id = EventId::from_client(principal, client.input, &client.id, client.item.unwrap_or(0));
-            key = Bytes::copy_from_slice(id.hex().as_str().as_bytes());
-            headers.push(headers::EVENT_ID, key.clone());
-        }
-        headers.push(headers::STAGE, Stage::Gateway.as_str());
-        headers.push(headers::REASON, problem.reason.as_str());
-        headers.push(headers::DETAIL, problem.detail.clone());
-        headers.push(headers::VERSION, env!("CARGO_PKG_VERSION"));
-        self.batch.records.push(NewRecord { topic: Topic::Dead, partition: None, key, value, headers });
-        match self.batch.dead.iter_mut().find(|(reason, _)| *reason == problem.reason) {
-            Some((_, count)) => *count += 1,
-            None => self.batch.dead.push((problem.reason, 1)),
-        }
+        let Some(error) = &piece.problem else {
+            self.batch.accepted += 1;
+            self.batch.records.push(envelope.event(value, client));
+            return Became::Event(record);
+        };
+        let envelope = envelope.clone();
+        let problem = self.problem(piece, error);
+        self.batch.records.push(envelope.dead(value, client, problem.reason, &problem.detail));
         self.batch.problems.count += 1;
         if self.batch.problems.listed.len() < PROBLEMS_LISTED_MAX {
             self.batch.problems.listed.push(problem.clone());
         }
+        Became::Refused(problem.detail)
     }
 
     fn problem(&mut self, piece: &Piece, error: &ParseError) -> Problem {
@@ -287,28 +239,24 @@ impl Builder<'_> {
     }
 }
 
-/// Headers of every record of a request.
-fn base(envelope: &Envelope, input: &'static str) -> Headers {
-    let mut base = Headers::new()
-        .with(headers::RECEIVED, envelope.received_ms.to_string())
-        .with(headers::INPUT, input)
-        .with(headers::PRINCIPAL, envelope.principal.clone())
-        .with(headers::PEER, envelope.peer.clone());
+/// What every record of a request has in its headers.
+fn source(envelope: &Envelope, input: &'static str) -> Source {
+    let mut more = Headers::new();
     match &envelope.target {
-        Target::Events(endpoint) => base.push(headers::ENDPOINT, *endpoint),
+        Target::Events(endpoint) => more.push(headers::ENDPOINT, *endpoint),
         Target::Custom(app) => {
-            base.push(headers::ENDPOINT, app.clone());
-            base.push(headers::CUSTOM_ENDPOINT, "true");
+            more.push(headers::ENDPOINT, app.clone());
+            more.push(headers::CUSTOM_ENDPOINT, "true");
         }
         Target::Bulk => {}
     }
     if envelope.kind == Kind::Syslog {
-        base.push(headers::CONTENT_TYPE, media::SYSLOG);
+        more.push(headers::CONTENT_TYPE, media::SYSLOG);
     }
     if envelope.backfill {
-        base.push(headers::BACKFILL, "1");
+        more.push(headers::BACKFILL, "1");
     }
-    base
+    Source { input, principal: envelope.principal.clone(), peer: envelope.peer.clone(), more }
 }
 
 fn is_blank(body: &[u8]) -> bool {

@@ -27,10 +27,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use model::config::HttpConfig;
-use model::time::Clock;
-use stream::log::SharedLog;
 use stream::shutdown::Shutdown;
 use tokio::net::TcpListener;
+
+use crate::intake::Intake;
 
 pub use access::AccessError;
 
@@ -54,12 +54,11 @@ pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
 /// [`HttpError::Access`] where the configuration does not say who may send.
 pub async fn serve(
     config: HttpConfig,
-    log: SharedLog,
-    clock: Clock,
+    intake: Intake,
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), HttpError> {
-    listen::accept(listener, router(config, log, clock)?, shutdown).await;
+    listen::accept(listener, router(config, intake)?, shutdown).await;
     Ok(())
 }
 
@@ -67,6 +66,6 @@ pub async fn serve(
 ///
 /// # Errors
 /// [`AccessError`] where the configuration does not say who may send.
-pub fn router(config: HttpConfig, log: SharedLog, clock: Clock) -> Result<Router, AccessError> {
-    Ok(routes::router(Arc::new(routes::Gateway::new(config, log, clock)?)))
+pub fn router(config: HttpConfig, intake: Intake) -> Result<Router, AccessError> {
+    Ok(routes::router(Arc::new(routes::Gateway::new(config, intake)?)))
 }

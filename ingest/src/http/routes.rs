@@ -17,11 +17,9 @@ use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use model::config::HttpConfig;
 use model::event::Limits;
-use model::metrics::{Stage, metrics};
-use model::time::Clock;
+use model::metrics::metrics;
 use model::topic::Topic;
 use serde_json::json;
-use stream::log::SharedLog;
 use stream::record::Position;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -32,6 +30,7 @@ use super::body::{self, Budget, Share};
 use super::decompress::{Encoding, decompress};
 use super::refusal::Refusal;
 use super::{media, respond};
+use crate::intake::Intake;
 
 /// Memory for the bodies and records of all requests, at least; more where one request may be larger.
 const MEMORY_BYTES: usize = 256 << 20;
@@ -56,8 +55,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Gateway {
     config: HttpConfig,
     access: Access,
-    log: SharedLog,
-    clock: Clock,
+    intake: Intake,
     memory: Budget,
     waiting: Semaphore,
     /// Of one event; the log's own bound counts too.
@@ -65,15 +63,15 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn new(config: HttpConfig, log: SharedLog, clock: Clock) -> Result<Gateway, AccessError> {
+    pub(super) fn new(config: HttpConfig, intake: Intake) -> Result<Gateway, AccessError> {
         let access = Access::new(&config)?;
         let largest = config.body_bytes_max.saturating_mul(2).saturating_add(EVENTS_MAX * RECORD_BYTES);
         let memory = Budget::new(MEMORY_BYTES.max(largest));
         let waiting = Semaphore::new(config.requests_in_flight_max);
         let mut limits = Limits::from(config.event);
         limits.bytes_max =
-            limits.bytes_max.min(log.record_bytes_max(Topic::Raw).saturating_sub(HEADER_BYTES_MAX));
-        Ok(Gateway { limits, config, access, log, clock, memory, waiting })
+            limits.bytes_max.min(intake.log().record_bytes_max(Topic::Raw).saturating_sub(HEADER_BYTES_MAX));
+        Ok(Gateway { limits, config, access, intake, memory, waiting })
     }
 }
 
@@ -146,7 +144,7 @@ async fn answer(gateway: Arc<Gateway>, target: Target, request: Request) -> Resp
 
 fn reply(gateway: &Gateway, batch: &Batch, positions: &[Position], took: Duration) -> Response {
     match &batch.items {
-        Some(items) => respond::bulk(items, positions, gateway.log.id(), took),
+        Some(items) => respond::bulk(items, positions, gateway.intake.log().id(), took),
         None if batch.problems.count > 0 => respond::partly(batch.accepted, &batch.problems),
         None => respond::taken(),
     }
@@ -178,7 +176,6 @@ async fn take(
             .map_err(|error| Refusal::Unavailable(format!("the gateway failed: {error}")))??
     };
     let positions = produce(gateway, &mut batch).await?;
-    count(&batch);
     Ok((batch, positions))
 }
 
@@ -201,7 +198,7 @@ fn admit(
     let envelope = Envelope {
         target,
         kind: media::kind(text(CONTENT_TYPE))?,
-        received_ms: gateway.clock.now().millis(),
+        received: gateway.intake.now(),
         principal,
         peer: Bytes::from(peer),
         idempotency_key: idempotency_key(headers)?,
@@ -256,22 +253,12 @@ async fn produce(gateway: &Gateway, batch: &mut Batch) -> Result<Vec<Position>, 
     }
     let _waiting = gateway.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
     let after_ms = gateway.config.ack_timeout_ms;
-    let produced = gateway.log.produce(std::mem::take(&mut batch.records));
+    let produced = gateway.intake.put(std::mem::take(&mut batch.records));
     match tokio::time::timeout(Duration::from_millis(after_ms), produced).await {
         Ok(result) => result.map_err(|error| {
             tracing::warn!(%error, "the log took no events; senders are told to come back");
             Refusal::from(error)
         }),
         Err(_) => Err(Refusal::NotConfirmed { after_ms }),
-    }
-}
-
-/// Counts what is in the log; a refused request is no part of the sums.
-fn count(batch: &Batch) {
-    let dead: u64 = batch.dead.iter().map(|(_, count)| count).sum();
-    metrics().taken(Stage::Gateway, batch.accepted as u64 + dead);
-    metrics().finished(Stage::Gateway, batch.accepted as u64);
-    for (reason, count) in &batch.dead {
-        metrics().dead(Stage::Gateway, *reason, *count);
     }
 }

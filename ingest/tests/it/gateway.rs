@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ingest::intake::Intake;
 use model::config::HttpConfig;
 use model::time::{Clock, Timestamp};
 use reqwest::{Method, Response};
@@ -53,7 +54,8 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let (trigger, shutdown) = stream::shutdown::channel();
         let clock = Clock::manual(Timestamp::from_millis(NOW_MS));
-        let serving = ingest::http::serve(config, log.clone(), clock, listener, shutdown);
+        let serving =
+            ingest::http::serve(config, Intake::new(log.clone(), clock, "http"), listener, shutdown);
         let running = tokio::spawn(async move { serving.await.unwrap() });
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Gateway { log, address, trigger, running, http }

@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod ingest;
 mod kafka;
 mod load;
 mod schema;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, Place, Problem};
+pub use self::ingest::{Auth, EventLimits, HttpConfig, IngestConfig};
 pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,
     TopicSettings, TopicsConfig,
@@ -78,85 +80,6 @@ impl Default for LogConfig {
             min_free_mib: 256,
             kafka: None,
         }
-    }
-}
-
-/// Ways in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct IngestConfig {
-    /// The HTTP gateway.
-    pub http: HttpConfig,
-}
-
-/// The HTTP gateway.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Address to listen on.
-    #[schemars(extend("format" = schema::SOCKET_ADDRESS))]
-    pub listen: SocketAddr,
-    /// Who may send. `none` must be written out for an address beyond loopback without tokens.
-    pub auth: Auth,
-    /// SHA-256 (hex) of each bearer token, by the name of its owner.
-    pub tokens: BTreeMap<String, String>,
-    /// Largest request body after decompression, in bytes.
-    #[schemars(range(min = 1024, max = 536870912))]
-    pub body_bytes_max: usize,
-    /// Requests that may wait for the log at once; more answer 503.
-    #[schemars(range(min = 1, max = 65536))]
-    pub requests_in_flight_max: usize,
-    /// Longest wait for the log's acknowledgement, in milliseconds; then 503.
-    #[schemars(range(min = 100, max = 25000))]
-    pub ack_timeout_ms: u64,
-    /// Limits of one event.
-    pub event: EventLimits,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        HttpConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            auth: Auth::Auto,
-            tokens: BTreeMap::new(),
-            body_bytes_max: 16 << 20,
-            requests_in_flight_max: 1024,
-            ack_timeout_ms: 10_000,
-            event: EventLimits::default(),
-        }
-    }
-}
-
-/// Who may send to a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// Tokens where some are configured; anybody on loopback where none are.
-    Auto,
-    /// A token is always needed.
-    Token,
-    /// Anybody may send, from anywhere.
-    None,
-}
-
-/// Limits of one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventLimits {
-    /// Largest event, in bytes of JSON or text.
-    #[schemars(range(min = 1024, max = 134217728))]
-    pub bytes_max: usize,
-    /// Deepest nesting: objects and arrays around a value. Readers of JSON elsewhere give up at 128.
-    #[schemars(range(min = 4, max = 100))]
-    pub depth_max: usize,
-    /// Most fields, over all levels.
-    #[schemars(range(min = 16, max = 1000000))]
-    pub fields_max: usize,
-}
-
-impl Default for EventLimits {
-    fn default() -> Self {
-        EventLimits { bytes_max: 1 << 20, depth_max: 64, fields_max: 1000 }
     }
 }
 

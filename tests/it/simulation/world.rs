@@ -155,7 +155,8 @@ impl World {
         let clock = self.clock(&name, skew);
         let (log, _process) = self.cluster.client(&name, clock.clone());
         let config = HttpConfig { ack_timeout_ms: 1_500, ..HttpConfig::default() };
-        self.gateways.push(ingest::http::router(config, log, clock).unwrap());
+        self.gateways
+            .push(ingest::http::router(config, ingest::intake::Intake::new(log, clock, "http")).unwrap());
     }
 
     /// Starts a process of a stage; `name`: that of one that is gone, whose transactions it ends.
