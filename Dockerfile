@@ -4,7 +4,7 @@
 #   docker build -t mozdef/mozdef:0.1.0 .
 #   docker run --read-only --tmpfs /tmp -v mozdef:/var/lib/mozdef -v ./mozdef.yaml:/etc/mozdef/mozdef.yaml:ro mozdef/mozdef:0.1.0
 
-FROM rust:1.90-bookworm AS build
+FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # The last stage has no zlib; the builder has, and would link it.
 ENV LIBZ_SYS_STATIC=1

@@ -40,11 +40,17 @@ pub enum Reason {
     IdConflict,
     /// A stage met a record that another stage should not have written.
     MalformedRecord,
+    /// A message of another kind than its input takes.
+    UnexpectedMessage,
+    /// What a message points to cannot be had.
+    Unreachable,
+    /// Delivered again and again without success.
+    TooManyAttempts,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 13] = [
         Reason::MalformedJson,
         Reason::NotAnObject,
         Reason::InvalidUtf8,
@@ -55,6 +61,9 @@ impl Reason {
         Reason::IndexRefused,
         Reason::IdConflict,
         Reason::MalformedRecord,
+        Reason::UnexpectedMessage,
+        Reason::Unreachable,
+        Reason::TooManyAttempts,
     ];
 
     /// The word used in headers, metrics and messages.
@@ -70,6 +79,9 @@ impl Reason {
             Reason::IndexRefused => "index_refused",
             Reason::IdConflict => "id_conflict",
             Reason::MalformedRecord => "malformed_record",
+            Reason::UnexpectedMessage => "unexpected_message",
+            Reason::Unreachable => "unreachable",
+            Reason::TooManyAttempts => "too_many_attempts",
         }
     }
 }

@@ -13,6 +13,8 @@ pub const ENDPOINT: &str = "endpoint";
 pub const CUSTOM_ENDPOINT: &str = "customendpoint";
 /// Media type of the value: `application/json` (default) or `text/x-syslog`.
 pub const CONTENT_TYPE: &str = "content-type";
+/// Queue that brought the record; a tag of the event, where the original tagged it.
+pub const QUEUE: &str = "queue";
 /// Address of the sender.
 pub const PEER: &str = "peer";
 /// The client's own id of the record or batch, where it gave one.
@@ -44,6 +46,19 @@ pub const REVISION: &str = "revision";
 /// Rule id of a late event.
 pub const RULE: &str = "rule";
 
+/// [`INPUT`]: a message of AMQP.
+pub const INPUT_AMQP: &str = "amqp";
+/// [`INPUT`]: a message of SQS.
+pub const INPUT_SQS: &str = "sqs";
+/// [`INPUT`]: a message of SNS, by SQS.
+pub const INPUT_SNS: &str = "sns";
+/// [`INPUT`]: a record of CloudTrail.
+pub const INPUT_CLOUDTRAIL: &str = "cloudtrail";
+/// [`INPUT`]: an event of a finding of GuardDuty.
+pub const INPUT_GUARD_DUTY: &str = "guardduty";
+/// [`INPUT`]: a line of an object in a bucket.
+pub const INPUT_S3: &str = "s3";
+
 /// [`KIND`]: nothing received before `RECEIVED` is still to come in this partition.
 pub const KIND_HEARTBEAT: &str = "heartbeat";
 /// [`KIND`]: a map of watermarks in `mozdef.matches`.
@@ -57,6 +72,7 @@ pub const ALL: &[&str] = &[
     ENDPOINT,
     CUSTOM_ENDPOINT,
     CONTENT_TYPE,
+    QUEUE,
     PEER,
     CLIENT_ID,
     ITEM,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod aws;
 pub mod config;
 pub mod error;
 pub mod event;

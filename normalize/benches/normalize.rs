@@ -104,6 +104,8 @@ fn measure(name: &str, value: &str, format: Format, plugins: Plugins) {
         received,
         endpoint: Some("events"),
         custom_endpoint: false,
+        queue: None,
+        item: 0,
         digest: None,
     };
     let mut run = |count: u32| {

@@ -4,6 +4,8 @@
 //! receipt. Out: JSON in normal form; or dropped, by which plugin; or dead,
 //! and why. Never: I/O, a clock, or state from one event to the next.
 
+mod queues;
+
 use model::config::SitesConfig;
 use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
@@ -27,6 +29,16 @@ pub enum Format {
     Json,
     /// One syslog message.
     Syslog,
+    /// A message's body: one JSON object, or JSON text that holds one, as kombu sends it.
+    JsonText,
+    /// A message of SQS: one JSON object, or base64 of it.
+    Sqs,
+    /// A message of SNS in its envelope.
+    Sns,
+    /// A record of CloudTrail.
+    CloudTrail,
+    /// A finding of GuardDuty, in SNS's envelope or EventBridge's or alone.
+    GuardDuty,
 }
 
 /// One event as it came.
@@ -42,6 +54,10 @@ pub struct Raw<'r> {
     pub endpoint: Option<&'r str>,
     /// Whether that is a custom endpoint: key mapping is skipped.
     pub custom_endpoint: bool,
+    /// The queue that brought it: a tag of its event, where the original tagged it.
+    pub queue: Option<&'r str>,
+    /// Which of the events it is that are made of these bytes, from 0.
+    pub item: usize,
     /// Digest of what it was made of, written to `mozdef.digest`: by it the sink tells a repetition from a conflict.
     pub digest: Option<Hex>,
 }
@@ -98,6 +114,8 @@ pub struct Normalizer {
     /// Remarks about plugins that failed on the event in hand.
     failures: Vec<String>,
     input: Event,
+    /// A document that was taken out of another.
+    inner: Event,
     event: Event,
     received: String,
     metadata: Metadata,
@@ -142,6 +160,7 @@ impl Normalizer {
             marks: Marks::default(),
             failures: Vec::new(),
             input: Event::new(),
+            inner: Event::new(),
             event: Event::new(),
             received: String::new(),
             metadata: Metadata::default(),
@@ -208,6 +227,11 @@ impl Normalizer {
         match raw.format {
             Format::Json => self.read_json(raw, reference)?,
             Format::Syslog => self.read_syslog(raw.value, reference)?,
+            Format::JsonText => self.read_json_text(raw, reference)?,
+            Format::Sqs => self.read_sqs(raw, reference)?,
+            Format::Sns => self.read_sns(raw, reference)?,
+            Format::CloudTrail => self.read_mapped(raw, Mapping::CloudTrail, reference)?,
+            Format::GuardDuty => self.read_finding(raw, reference)?,
         }
         let mut context = Context {
             now: raw.received,
@@ -237,13 +261,18 @@ impl Normalizer {
             return self.take_as_it_is(raw).map_err(End::from);
         }
         // The endpoint's name is in no mapping's result, so that it need not be merged for it.
+        self.map_input(raw, Mapping::EventTask, reference)
+    }
+
+    /// The document in hand through a mapping.
+    fn map_input(&mut self, raw: Raw<'_>, mapping: Mapping, reference: Reference) -> Result<(), End> {
         let context = key_mapping::Context {
             reference,
             received: &self.received,
             hostname: &self.hostname,
-            queue: None,
+            queue: raw.queue,
         };
-        self.mapper.map(Mapping::EventTask, &self.input, &mut self.event, context, &mut self.marks)?;
+        self.mapper.map(mapping, &self.input, &mut self.event, context, &mut self.marks)?;
         Ok(())
     }
 

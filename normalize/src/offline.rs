@@ -85,8 +85,16 @@ impl Offline {
             Input::Json => Format::Json,
             Input::Syslog => Format::Syslog,
         };
-        let raw =
-            Raw { value: line, format, received: now, endpoint: None, custom_endpoint: false, digest: None };
+        let raw = Raw {
+            value: line,
+            format,
+            received: now,
+            endpoint: None,
+            custom_endpoint: false,
+            queue: None,
+            item: 0,
+            digest: None,
+        };
         match self.normalizer.normalize(raw, &mut Tally::default()) {
             Normalized::Event { json, .. } => Result::Event(json),
             Normalized::Dropped { plugin } => Result::Dropped(plugin),

@@ -111,6 +111,8 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
         received,
         endpoint: record.headers.get_str(headers::ENDPOINT),
         custom_endpoint: record.headers.get_str(headers::CUSTOM_ENDPOINT) == Some("true"),
+        queue: record.headers.get_str(headers::QUEUE),
+        item: item(&record.headers).try_into().unwrap_or(usize::MAX),
         digest: Some(digest(record)),
     };
     match normalizer.normalize(raw, tally) {
@@ -162,7 +164,22 @@ fn received(record: &Record) -> Timestamp {
 fn format(headers: &Headers) -> Format {
     let media_type = headers.get_str(headers::CONTENT_TYPE).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("text/x-syslog") { Format::Syslog } else { Format::Json }
+    if essence.eq_ignore_ascii_case("text/x-syslog") {
+        return Format::Syslog;
+    }
+    match headers.get_str(headers::INPUT).unwrap_or_default() {
+        headers::INPUT_AMQP => Format::JsonText,
+        headers::INPUT_SQS => Format::Sqs,
+        headers::INPUT_SNS => Format::Sns,
+        headers::INPUT_CLOUDTRAIL => Format::CloudTrail,
+        headers::INPUT_GUARD_DUTY => Format::GuardDuty,
+        _ => Format::Json,
+    }
+}
+
+/// Which event of its message a record is, from 0.
+fn item(headers: &Headers) -> u32 {
+    headers.get_str(headers::ITEM).and_then(|item| item.parse().ok()).unwrap_or_default()
 }
 
 /// The id a record has already; that of the client's id; else that of its place.
@@ -173,10 +190,9 @@ fn event_id(log_id: &str, record: &Record) -> EventId {
     }
     match record.headers.get(headers::CLIENT_ID) {
         Some(client_id) => {
-            let item = text(headers::ITEM).and_then(|item| item.parse().ok()).unwrap_or_default();
             let principal = text(headers::PRINCIPAL).unwrap_or_default();
             let input = text(headers::INPUT).unwrap_or_default();
-            EventId::from_client(principal, input, client_id, item)
+            EventId::from_client(principal, input, client_id, item(&record.headers))
         }
         None => EventId::from_position(log_id, record.topic.name(), record.partition, record.offset, 0),
     }

@@ -20,7 +20,16 @@ fn normalizer() -> Normalizer {
 /// Whether there was an event; the JSON of it is read back, and has what every event has.
 fn check(normalizer: &mut Normalizer, value: &[u8], format: Format, custom_endpoint: bool) -> bool {
     let received = Timestamp::from_millis(1_764_072_000_000);
-    let raw = Raw { value, format, received, endpoint: Some("events"), custom_endpoint, digest: None };
+    let raw = Raw {
+        value,
+        format,
+        received,
+        endpoint: Some("events"),
+        custom_endpoint,
+        queue: None,
+        item: 0,
+        digest: None,
+    };
     match normalizer.normalize(raw, &mut Tally::default()) {
         Normalized::Event { json, .. } => {
             let mut event = Event::new();

@@ -83,6 +83,8 @@ fn j1(records: &[String]) -> f64 {
                 received: Clock::System.now(),
                 endpoint: Some("events"),
                 custom_endpoint: false,
+                queue: None,
+                item: 0,
                 digest: None,
             };
             let normalized = normalizer.normalize(std::hint::black_box(raw), &mut tally);

@@ -27,6 +27,8 @@ pub enum Area {
     Dispatch,
     /// From the body of a message to the stored document.
     Pipeline,
+    /// The same for the workers of other sources than HTTP and AMQP, by file.
+    Workers,
     /// Single plugins, by file.
     Normalise,
 }
@@ -44,8 +46,15 @@ pub enum Outcome {
 
 impl Area {
     /// Every area.
-    pub const ALL: [Area; 6] =
-        [Area::KeyMapping, Area::Schema, Area::Util, Area::Dispatch, Area::Pipeline, Area::Normalise];
+    pub const ALL: [Area; 7] = [
+        Area::KeyMapping,
+        Area::Schema,
+        Area::Util,
+        Area::Dispatch,
+        Area::Pipeline,
+        Area::Workers,
+        Area::Normalise,
+    ];
 
     /// The folder's name.
     pub const fn folder(self) -> &'static str {
@@ -55,6 +64,7 @@ impl Area {
             Area::Util => "util",
             Area::Dispatch => "dispatch",
             Area::Pipeline => "pipeline",
+            Area::Workers => "workers",
             Area::Normalise => "normalise",
         }
     }
@@ -79,6 +89,7 @@ pub fn run(area: Area, file: &str, case: &Value, listed: Option<&Value>) -> Outc
         Area::Util => functions::util(file, case, listed),
         Area::Dispatch => dispatch::run(file, case),
         Area::Pipeline => pipeline::run(case, listed),
+        Area::Workers => pipeline::run_worker(file, case, listed),
         Area::Normalise => pipeline::run_plugin(file, case, listed),
     }
 }

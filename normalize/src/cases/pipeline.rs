@@ -69,17 +69,30 @@ fn normalizer(case: &Value) -> Result<Normalizer, Outcome> {
 
 /// A message's body; stored is one document, or none: dead or dropped.
 pub(super) fn run(case: &Value, listed: Option<&Value>) -> Outcome {
+    stored(&body(case.get("input")), Format::Json, case, listed)
+}
+
+/// A message of one of the workers for other sources than HTTP and AMQP, by file.
+pub(super) fn run_worker(file: &str, case: &Value, listed: Option<&Value>) -> Outcome {
+    match file {
+        "sns_sqs" => stored(&body(case.get("input_sqs_body")), Format::Sns, case, listed),
+        _ => Outcome::NotYetSupported(format!("there is no input {file}")),
+    }
+}
+
+fn stored(value: &str, format: Format, case: &Value, listed: Option<&Value>) -> Outcome {
     let mut normalizer = match normalizer(case) {
         Ok(normalizer) => normalizer,
         Err(outcome) => return outcome,
     };
-    let value = body(case.get("input"));
     let raw = Raw {
         value: value.as_bytes(),
-        format: Format::Json,
+        format,
         received: now(case),
         endpoint: None,
         custom_endpoint: false,
+        queue: case.get("options").and_then(|options| text(options, "taskexchange")),
+        item: 0,
         digest: None,
     };
     let got = match normalizer.normalize(raw, &mut Tally::default()) {
@@ -91,7 +104,7 @@ pub(super) fn run(case: &Value, listed: Option<&Value>) -> Outcome {
         Normalized::Dropped { .. } | Normalized::Dead { .. } => json!([]),
     };
     let stored = wanted(case, listed, "stored");
-    if let Some(name) = missing(stored, &value) {
+    if let Some(name) = missing(stored, value) {
         return Outcome::NotYetSupported(format!("plugin {name}"));
     }
     compare(&as_decided(got), &as_decided(without_bulk(stored.clone())), case)

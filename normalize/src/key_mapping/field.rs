@@ -21,6 +21,10 @@ pub(super) enum Field {
     Facility,
     /// Upper-cased text.
     Severity,
+    /// The process id without the brackets around it.
+    BareProcessId,
+    /// The summary without blanks in front.
+    BareSummary,
     /// Appended to the tags.
     Tags,
     /// The tags, as they are.
@@ -85,6 +89,30 @@ const CLOUDTRAIL: &[(&[&str], Field)] = &[
     (OWN, Field::Ignored),
 ];
 
+/// All that messages of SNS know. Their names are taken as they are written.
+const SNS: &[(&[&str], Field)] = &[
+    (&["type", "category"], Field::Raw("category")),
+    (&["processid", "pid"], Field::BareProcessId),
+    (&["processname", "pname"], Field::Raw("processname")),
+    (&["hostname", "host"], Field::Raw("hostname")),
+    (&["time", "timestamp"], Field::Time),
+    (&["summary", "payload", "message"], Field::BareSummary),
+    (&["source"], Field::Raw("source")),
+    (&["fields", "details"], Field::Details),
+];
+
+/// What is around a finding of GuardDuty.
+const GUARD_DUTY: &[(&[&str], Field)] = &[
+    (&["category"], Field::Detail("category")),
+    (&["tags"], Field::Detail("tags")),
+    (&["summary"], Field::Text("summary")),
+    (&["hostname"], Field::Text("hostname")),
+    (&["timestamp"], Field::Time),
+    (&["details"], Field::Details),
+    (&["source"], Field::Ignored),
+    (OWN, Field::Ignored),
+];
+
 type Table = HashMap<&'static str, Field, foldhash::fast::RandomState>;
 
 fn table(parts: &[&[(&'static [&'static str], Field)]]) -> Table {
@@ -94,17 +122,21 @@ fn table(parts: &[&[(&'static [&'static str], Field)]]) -> Table {
 
 /// What a cleaned key means to a mapping.
 pub(super) fn of(mapping: Mapping, key: &str) -> Field {
-    static TABLES: LazyLock<[Table; 3]> =
-        LazyLock::new(|| [table(&[EVERY, EVENT_TASK]), table(&[EVERY, QUEUE]), table(&[CLOUDTRAIL])]);
-    let [event_task, queue, cloudtrail] = &*TABLES;
+    static TABLES: LazyLock<[Table; 5]> = LazyLock::new(|| {
+        let (event_task, queue) = (table(&[EVERY, EVENT_TASK]), table(&[EVERY, QUEUE]));
+        [event_task, queue, table(&[CLOUDTRAIL]), table(&[SNS]), table(&[GUARD_DUTY])]
+    });
+    let [event_task, queue, cloudtrail, sns, guard_duty] = &*TABLES;
     let table = match mapping {
         Mapping::EventTask => event_task,
         Mapping::Sqs | Mapping::Papertrail => queue,
         Mapping::CloudTrail => cloudtrail,
+        Mapping::Sns => sns,
+        Mapping::GuardDuty => guard_duty,
     };
     match table.get(key) {
         Some(field) => *field,
-        None if mapping != Mapping::CloudTrail && detail_suffix(key).is_some() => Field::DetailOfName,
+        None if mapping.knows_dotted_names() && detail_suffix(key).is_some() => Field::DetailOfName,
         None => Field::Unknown,
     }
 }

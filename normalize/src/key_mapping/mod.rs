@@ -8,6 +8,7 @@
 mod cloudtrail;
 mod convert;
 mod field;
+pub(crate) mod queue;
 
 use std::sync::LazyLock;
 
@@ -30,6 +31,22 @@ pub enum Mapping {
     Papertrail,
     /// Records of CloudTrail's own.
     CloudTrail,
+    /// Messages of SNS: names as they are written, what is unknown under its own name.
+    Sns,
+    /// What is around a finding of GuardDuty.
+    GuardDuty,
+}
+
+impl Mapping {
+    /// Whether `details.x` is the detail x.
+    const fn knows_dotted_names(self) -> bool {
+        matches!(self, Mapping::EventTask | Mapping::Sqs | Mapping::Papertrail)
+    }
+
+    /// Whether keys are cleaned before they are looked up.
+    const fn cleans_names(self) -> bool {
+        !matches!(self, Mapping::Sns | Mapping::GuardDuty)
+    }
 }
 
 /// What the mapping knows beside the event.
@@ -81,14 +98,24 @@ impl Mapper {
         output.set_member("receivedtimestamp", context.received)?;
         output.set_member("mozdefhostname", context.hostname)?;
         output.set_member("details", New::EmptyObject)?;
-        if mapping == Mapping::CloudTrail {
-            cloudtrail::prepare(input.root(), output, context.queue)?;
+        match mapping {
+            Mapping::CloudTrail => cloudtrail::prepare(input.root(), output, context.queue)?,
+            Mapping::Sns => queue::prepare(output, context.queue)?,
+            Mapping::GuardDuty => {
+                output.set_member("source", "guardduty")?;
+                queue::prepare(output, context.queue)?;
+            }
+            Mapping::EventTask | Mapping::Sqs | Mapping::Papertrail => {}
         }
         let has_summary = input.member("summary").is_some();
         for (number, (key, value)) in input.root().iter().enumerate() {
             let mut names = std::mem::take(&mut self.names);
             let start = names.len();
-            clean_key(key, &mut names);
+            if mapping.cleans_names() {
+                clean_key(key, &mut names);
+            } else {
+                names.push_str(key);
+            }
             let name = names.get(start..).unwrap_or_default();
             let field = field::of(mapping, name);
             let kept = self.field(field, name, value, has_summary, context.reference, output, marks);
@@ -138,6 +165,14 @@ impl Mapper {
                     output.set_member("severity", &text.to_uppercase())
                 }
                 Some(text) => output.set_member("severity", text),
+                None => Ok(()),
+            },
+            Field::BareProcessId => match text_of(value, &mut self.text) {
+                Some(text) => output.set_member("processid", &text.replace(['[', ']'], "")),
+                None => Ok(()),
+            },
+            Field::BareSummary => match text_of(value, &mut self.text) {
+                Some(text) => output.set_member("summary", text.trim_start()),
                 None => Ok(()),
             },
             Field::Tags => convert::append_tags(value, &mut self.text, output, marks),

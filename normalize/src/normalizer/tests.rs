@@ -17,7 +17,7 @@ fn normalizer() -> Normalizer {
 
 fn normalize(value: &[u8], format: Format, endpoint: Option<&str>, custom_endpoint: bool) -> String {
     let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
-    let raw = Raw { value, format, received, endpoint, custom_endpoint, digest: None };
+    let raw = Raw { value, format, received, endpoint, custom_endpoint, queue: None, item: 0, digest: None };
     let mut normalizer = normalizer();
     // Twice, so that what a first event leaves behind would be seen.
     for _ in 0..2 {
@@ -175,6 +175,8 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
         received,
         endpoint: None,
         custom_endpoint: false,
+        queue: None,
+        item: 0,
         digest: None,
     };
     for _ in 0..2 {
@@ -205,7 +207,16 @@ fn times_without_a_zone_are_read_in_the_configured_one() {
         (Format::Json, r#"{"timestamp":"2020-03-03 13:06:56Z"}"#, "2020-03-03T13:06:56+00:00"),
     ] {
         let value = value.as_bytes();
-        let raw = Raw { value, format, received, endpoint: None, custom_endpoint: false, digest: None };
+        let raw = Raw {
+            value,
+            format,
+            received,
+            endpoint: None,
+            custom_endpoint: false,
+            queue: None,
+            item: 0,
+            digest: None,
+        };
         let Normalized::Event { json, .. } = normalizer.normalize(raw, &mut Tally::default()) else {
             panic!()
         };
