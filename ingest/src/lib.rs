@@ -10,3 +10,4 @@ pub mod cases;
 pub mod http;
 pub mod intake;
 pub mod raw;
+pub mod tls;

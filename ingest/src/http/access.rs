@@ -1,15 +1,15 @@
-//! Who may send: bearer tokens by their SHA-256.
+//! Who may send: bearer tokens by their SHA-256, and certificates.
 //!
-//! In: the configuration; the `Authorization` header of a request. Out: the
+//! In: the configuration; the `Authorization` header of a request, the name on the client's certificate. Out: the
 //! sender's name, as it goes into event ids. Never: a token in a message.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use model::config::{Auth, HttpConfig};
+use model::config::{Auth, HttpConfig, TlsConfig};
 use sha2::{Digest, Sha256};
 
-/// Sender without a token.
+/// Sender without a token or certificate.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// Why the configuration of access cannot be used.
@@ -18,7 +18,7 @@ pub enum AccessError {
     /// Everybody could send, and nobody said that they may.
     #[error(
         "ingest.http.listen is {listen}, beyond loopback, and there are no tokens; \
-         add ingest.http.tokens, or write ingest.http.auth: none"
+         add ingest.http.tokens or ingest.http.tls.client_ca_file, or write ingest.http.auth: none"
     )]
     Open {
         /// The address.
@@ -59,22 +59,31 @@ impl Access {
             .iter()
             .map(|(owner, digest)| token(owner, digest))
             .collect::<Result<Vec<_>, _>>()?;
+        let known = !tokens.is_empty() || config.tls.as_ref().is_some_and(TlsConfig::names_all_clients);
         let required = match config.auth {
             Auth::None => false,
-            Auth::Token if tokens.is_empty() => return Err(AccessError::Shut),
+            Auth::Token if !known => return Err(AccessError::Shut),
             Auth::Token => true,
-            Auth::Auto if tokens.is_empty() && !config.listen.ip().is_loopback() => {
+            Auth::Auto if !known && !config.listen.ip().is_loopback() => {
                 return Err(AccessError::Open { listen: config.listen });
             }
-            Auth::Auto => !tokens.is_empty(),
+            Auth::Auto => known,
         };
         Ok(Access { tokens, required })
     }
 
-    /// The sender's name. Where no token is needed, an unknown one is ignored.
-    pub(super) fn principal(&self, authorization: Option<&[u8]>) -> Result<Bytes, Refused> {
-        match authorization.and_then(bearer).and_then(|token| self.owner(token)) {
-            Some(owner) => Ok(owner),
+    /// The sender's name: that of the token's owner, else that on the client's certificate. Where neither is needed, an
+    /// unknown token is ignored.
+    pub(super) fn principal(
+        &self,
+        authorization: Option<&[u8]>,
+        certificate: Option<&Bytes>,
+    ) -> Result<Bytes, Refused> {
+        let owner = authorization.and_then(bearer).and_then(|token| self.owner(token));
+        // A certificate must not take the name that stands for nobody.
+        let certificate = || certificate.filter(|name| name[..] != *ANONYMOUS.as_bytes()).cloned();
+        match owner.or_else(certificate) {
+            Some(name) => Ok(name),
             None if self.required => Err(Refused),
             None => Ok(Bytes::from_static(ANONYMOUS.as_bytes())),
         }
@@ -124,7 +133,8 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::config::{Auth, HttpConfig};
+    use bytes::Bytes;
+    use model::config::{Auth, HttpConfig, TlsConfig};
 
     use super::{Access, AccessError, Refused};
 
@@ -159,14 +169,26 @@ mod tests {
     #[test]
     fn a_sender_is_known_by_the_token() {
         let access = Access::new(&config(Auth::Auto, "0.0.0.0:80", &[("web", SECRET)])).unwrap();
-        assert_eq!(access.principal(Some(b"Bearer secret")).unwrap(), "web");
-        assert_eq!(access.principal(Some(b"bearer  secret ")).unwrap(), "web");
+        assert_eq!(access.principal(Some(b"Bearer secret"), None).unwrap(), "web");
+        assert_eq!(access.principal(Some(b"bearer  secret "), None).unwrap(), "web");
         for wrong in [None, Some(&b"Bearer secret2"[..]), Some(b"Basic secret"), Some(b"secret"), Some(b"")] {
-            assert_eq!(access.principal(wrong), Err(Refused), "{wrong:?}");
+            assert_eq!(access.principal(wrong, None), Err(Refused), "{wrong:?}");
         }
         let open = Access::new(&config(Auth::None, "0.0.0.0:80", &[("web", SECRET)])).unwrap();
-        assert_eq!(open.principal(None).unwrap(), "anonymous");
-        assert_eq!(open.principal(Some(b"Bearer wrong")).unwrap(), "anonymous");
-        assert_eq!(open.principal(Some(b"Bearer secret")).unwrap(), "web");
+        assert_eq!(open.principal(None, None).unwrap(), "anonymous");
+        assert_eq!(open.principal(Some(b"Bearer wrong"), None).unwrap(), "anonymous");
+        assert_eq!(open.principal(Some(b"Bearer secret"), None).unwrap(), "web");
+    }
+
+    #[test]
+    fn a_sender_is_known_by_the_certificate() {
+        let tls = TlsConfig { client_ca_file: Some("/ca".into()), ..TlsConfig::default() };
+        let config = HttpConfig { tls: Some(tls), ..config(Auth::Auto, "0.0.0.0:80", &[("web", SECRET)]) };
+        let access = Access::new(&config).unwrap();
+        let name = Bytes::from_static(b"db-7");
+        assert_eq!(access.principal(None, Some(&name)).unwrap(), "db-7");
+        assert_eq!(access.principal(Some(b"Bearer secret"), Some(&name)).unwrap(), "web");
+        assert_eq!(access.principal(None, Some(&Bytes::from_static(b"anonymous"))), Err(Refused));
+        assert!(Access::new(&HttpConfig { tokens: BTreeMap::new(), auth: Auth::Token, ..config }).is_ok());
     }
 }

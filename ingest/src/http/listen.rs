@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::metrics::metrics;
 use stream::shutdown::Shutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::routes::Peer;
+use crate::tls::{self, Tls};
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS_MAX: u32 = 1024;
@@ -32,7 +35,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until shutdown, then waits for requests that have begun.
-pub(super) async fn accept(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    mut shutdown: Shutdown,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -42,9 +50,9 @@ pub(super) async fn accept(listener: TcpListener, router: Router, mut shutdown: 
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
+                let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
                 tokio::spawn(async move {
-                    connection(stream, peer, router, shutdown).await;
+                    connection(stream, peer, tls, router, shutdown).await;
                     drop(place);
                 });
             }
@@ -60,12 +68,36 @@ pub(super) async fn accept(listener: TcpListener, router: Router, mut shutdown: 
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut shutdown: Shutdown) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    shutdown: Shutdown,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "no TCP_NODELAY");
     }
+    let address = peer.ip();
+    let Some(tls) = tls else {
+        return requests(stream, Peer { address, certificate: None }, router, shutdown).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => {
+            let certificate = tls::client_name(&stream).map(Bytes::from);
+            requests(stream, Peer { address, certificate }, router, shutdown).await;
+        }
+        Err(error) => tracing::debug!(%error, %peer, "a client was not let in"),
+    }
+}
+
+async fn requests<IO>(stream: IO, peer: Peer, router: Router, mut shutdown: Shutdown)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = peer.address;
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(peer.clone());
         let answer = router.clone().call(request);
         async move {
             let response = answer.await;
@@ -88,6 +120,6 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut shu
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, %peer, "connection ended");
+        tracing::debug!(%error, peer = %address, "connection ended");
     }
 }

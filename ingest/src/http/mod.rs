@@ -31,6 +31,7 @@ use stream::shutdown::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::intake::Intake;
+use crate::tls::{Tls, TlsError};
 
 pub use access::AccessError;
 
@@ -40,9 +41,12 @@ pub enum HttpError {
     /// Who may send is not clear.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Its certificates cannot be used.
+    #[error("ingest.http.tls: {0}")]
+    Tls(#[from] TlsError),
 }
 
-/// Checks what [`serve`] would refuse to start with.
+/// Checks what [`serve`] would refuse to start with, but for the files of certificates.
 pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
     access::Access::new(config)?;
     Ok(())
@@ -51,14 +55,20 @@ pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
 /// Answers requests until shutdown, then finishes those that have begun and returns.
 ///
 /// # Errors
-/// [`HttpError::Access`] where the configuration does not say who may send.
+/// [`HttpError`] where the configuration does not say who may send, or certificates cannot be used.
 pub async fn serve(
     config: HttpConfig,
     intake: Intake,
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), HttpError> {
-    listen::accept(listener, router(config, intake)?, shutdown).await;
+    let tls = config.tls.as_ref().map(|tls| Tls::load(tls, &["http/1.1"])).transpose()?;
+    let router = router(config, intake)?;
+    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch("http", shutdown.clone())));
+    listen::accept(listener, tls, router, shutdown).await;
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     Ok(())
 }
 

@@ -47,9 +47,13 @@ const KEY_BYTES_MAX: usize = 255;
 /// Longest name of an app in `/custom/<app>`.
 const APP_BYTES_MAX: usize = 128;
 
-/// Address of the sender, put into each request by the listener.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+/// The sender, put into each request by the listener.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    /// Name on its certificate, where it showed one.
+    pub(super) certificate: Option<Bytes>,
+}
 
 /// What requests share.
 pub(super) struct Gateway {
@@ -156,7 +160,7 @@ async fn take(
     request: Request,
 ) -> Result<(Batch, Vec<Position>), Refusal> {
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<Peer>().map_or_else(String::new, |peer| peer.0.to_string());
+    let peer = parts.extensions.get::<Peer>();
     let (envelope, encoding) = match admit(gateway, target, &parts.headers, peer) {
         Ok(admitted) => admitted,
         Err(refusal) => {
@@ -184,11 +188,14 @@ fn admit(
     gateway: &Gateway,
     target: Target,
     headers: &HeaderMap,
-    peer: String,
+    peer: Option<&Peer>,
 ) -> Result<(Envelope, Option<Encoding>), Refusal> {
     let principal = gateway
         .access
-        .principal(headers.get(AUTHORIZATION).map(|value| value.as_bytes()))
+        .principal(
+            headers.get(AUTHORIZATION).map(|value| value.as_bytes()),
+            peer.and_then(|peer| peer.certificate.as_ref()),
+        )
         .map_err(|_| Refusal::Unauthorized)?;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if headers.get_all(CONTENT_ENCODING).iter().count() > 1 {
@@ -200,7 +207,7 @@ fn admit(
         kind: media::kind(text(CONTENT_TYPE))?,
         received: gateway.intake.now(),
         principal,
-        peer: Bytes::from(peer),
+        peer: peer.map_or_else(Bytes::new, |peer| Bytes::from(peer.address.to_string())),
         idempotency_key: idempotency_key(headers)?,
         backfill: backfill(headers)?,
         limits: gateway.limits,

@@ -7,8 +7,10 @@
     reason = "helpers of tests are tests"
 )]
 
+mod authority;
 mod gateway;
 mod hostile;
 mod memory_log;
 mod recorded;
 mod requests;
+mod tls;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig};
+use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig, TlsConfig};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
@@ -56,13 +56,18 @@ impl Config {
                 found.add(&key, "not a name for an owner", "use 1 to 64 characters other than `anonymous`");
             }
         }
+        for (key, what, remedy) in http.tls.iter().flat_map(TlsConfig::mistakes) {
+            found.add(&format!("ingest.http.tls.{key}"), what, remedy);
+        }
+        let nobody_is_named =
+            http.tokens.is_empty() && !http.tls.as_ref().is_some_and(TlsConfig::names_all_clients);
         match http.auth {
-            Auth::Token if http.tokens.is_empty() => found.add(
+            Auth::Token if nobody_is_named => found.add(
                 "ingest.http.auth",
                 "a token is needed, but none is configured",
-                "add one to `ingest.http.tokens`, or use `auth: auto`",
+                "add one to `ingest.http.tokens`, ask for certificates by `tls.client_ca_file`, or use `auth: auto`",
             ),
-            Auth::Auto if http.tokens.is_empty() && !is_loopback(http.listen) => found.add(
+            Auth::Auto if nobody_is_named && !is_loopback(http.listen) => found.add(
                 "ingest.http.listen",
                 format!("{} is beyond loopback, and no token is configured", http.listen),
                 "add one to `ingest.http.tokens`, or write `auth: none` to let anybody send",

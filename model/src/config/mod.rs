@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, Place, Problem};
-pub use self::ingest::{Auth, EventLimits, HttpConfig, IngestConfig};
+pub use self::ingest::{Auth, ClientCertificate, EventLimits, HttpConfig, IngestConfig, TlsConfig};
 pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,
     TopicSettings, TopicsConfig,

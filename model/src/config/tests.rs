@@ -75,7 +75,7 @@ fn unknown_keys_get_a_suggestion_and_all_are_told() {
     check(
         "ingest:\n  http:\n    lisen: 1.2.3.4:5\n    port: 80\nadmn: {}\nshards: 2\nlisten: 127.0.0.1:1\n",
         "3:5: ingest.http.lisen: unknown key, did you mean `listen`?\n\
-         4:5: ingest.http.port: unknown key; known here: listen, auth, tokens, body_bytes_max, \
+         4:5: ingest.http.port: unknown key; known here: listen, auth, tokens, tls, body_bytes_max, \
          requests_in_flight_max, ack_timeout_ms, event\n\
          5:1: admn: unknown key, did you mean `admin`?\n\
          6:1: shards: unknown key, did you mean `sink.shards`?\n\
@@ -134,8 +134,8 @@ fn listeners_without_protection_are_refused_with_the_remedy() {
     check("ingest: {http: {listen: '[::ffff:127.0.0.1]:8080'}}", "");
     check(
         "ingest: {http: {auth: token}}",
-        "1:17: ingest.http.auth: a token is needed, but none is configured; add one to `ingest.http.tokens`, or use \
-         `auth: auto`",
+        "1:17: ingest.http.auth: a token is needed, but none is configured; add one to `ingest.http.tokens`, \
+         ask for certificates by `tls.client_ca_file`, or use `auth: auto`",
     );
     check(
         "ingest:\n  http:\n    tokens:\n      me: secret\n",

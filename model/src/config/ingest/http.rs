@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::EventLimits;
+use super::{EventLimits, TlsConfig};
 use crate::config::schema;
 
 /// The HTTP gateway.
@@ -20,6 +20,9 @@ pub struct HttpConfig {
     pub auth: Auth,
     /// SHA-256 (hex) of each bearer token, by the name of its owner.
     pub tokens: BTreeMap<String, String>,
+    /// TLS; the listener speaks plain HTTP when absent. Certificates of clients, where they are asked for, are as good as
+    /// tokens: the sender is called by the name in it.
+    pub tls: Option<TlsConfig>,
     /// Largest request body after decompression, in bytes.
     #[schemars(range(min = 1024, max = 536870912))]
     pub body_bytes_max: usize,
@@ -39,6 +42,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             auth: Auth::Auto,
             tokens: BTreeMap::new(),
+            tls: None,
             body_bytes_max: 16 << 20,
             requests_in_flight_max: 1024,
             ack_timeout_ms: 10_000,

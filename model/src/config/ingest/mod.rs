@@ -2,11 +2,13 @@
 //! gateway.
 
 mod http;
+mod tls;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::http::{Auth, HttpConfig};
+pub use self::tls::{ClientCertificate, TlsConfig};
 
 /// Ways in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
