@@ -164,6 +164,7 @@ impl Process {
             ready: &self.ready,
             tasks: &mut self.tasks,
         };
+        start.look_after_log();
         for stage in &self.stages {
             start.stage(*stage).await?;
         }

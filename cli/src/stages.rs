@@ -108,15 +108,26 @@ impl Start<'_> {
         Ok(())
     }
 
+    /// Looks after the log and all its topics: loops that have nothing to do would not notice that it is gone.
+    pub(crate) fn look_after_log(&mut self) {
+        let health = Health::default();
+        self.ready.add(Part::Way("log", health.clone()));
+        self.probe(&Topic::ALL, health);
+    }
+
+    fn probe(&mut self, topics: &'static [Topic], health: Health) {
+        let probing = probe(self.log.clone(), topics, health, self.shutdown.clone());
+        self.tasks.spawn(async move {
+            probing.await;
+            ("the log's probe", Ok(()))
+        });
+    }
+
     /// The way into the log of one input, with its word in the readiness.
     fn intake(&mut self, stage: &'static str, input: &'static str) -> Intake {
         let health = Health::default();
         self.ready.add(Part::Way(stage, health.clone()));
-        let probing = probe(self.log.clone(), Topic::Raw, health.clone(), self.shutdown.clone());
-        self.tasks.spawn(async move {
-            probing.await;
-            ("input's probe", Ok(()))
-        });
+        self.probe(&[Topic::Raw, Topic::Dead], health.clone());
         Intake::new(watched(self.log.clone(), health), self.clock.clone(), input)
     }
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::error::Verdict;
 use tokio::time::Instant;
 
 use crate::log::LogError;
@@ -23,6 +22,8 @@ pub enum Doing {
     Read,
     /// Looks where partitions begin and end.
     Look,
+    /// Looks whether the log and its topics are there.
+    Reach,
     /// Commits outputs and offsets.
     Commit,
     /// Appends what comes from outside.
@@ -36,6 +37,7 @@ impl Doing {
             Doing::Restore => "cannot restore state",
             Doing::Read => "cannot read",
             Doing::Look => "cannot ask the log for its offsets",
+            Doing::Reach => "cannot use the log",
             Doing::Commit => "the log takes no commits",
             Doing::Produce => "the log takes no records",
         }
@@ -105,9 +107,9 @@ impl Health {
         self.state().trouble_reasons(Instant::now())
     }
 
-    /// Something was refused or did not come back. What needs no wait (another owner has the partition) is no trouble.
+    /// Something was refused or did not come back. That another owner has the partition is no trouble.
     pub(crate) fn failed(&self, doing: Doing, error: &LogError) {
-        if matches!(error.verdict(), Verdict::Retry { after_ms: 0 }) {
+        if matches!(error, LogError::Fenced) {
             return;
         }
         self.failed_because(doing, error.to_string());
@@ -211,8 +213,9 @@ impl Health {
 
 impl State {
     fn trouble_reasons(&self, now: Instant) -> Vec<String> {
-        let reason = |(doing, trouble): (&Doing, &Trouble)| {
-            format!("{} for {} s: {}", doing.fails(), seconds(trouble.since, now), trouble.why)
+        let reason = |(doing, trouble): (&Doing, &Trouble)| match seconds(trouble.since, now) {
+            0 => format!("{}: {}", doing.fails(), trouble.why),
+            seconds => format!("{} for {seconds} s: {}", doing.fails(), trouble.why),
         };
         self.troubles.iter().map(reason).collect()
     }
@@ -281,13 +284,13 @@ mod tests {
     fn trouble_is_told_with_its_age_until_the_same_goes_again() {
         let health = Health::default();
         health.failed(Doing::Join, &away());
-        check(&health, &["cannot join the group for 0 s: the log is unavailable: no broker"]);
+        check(&health, &["cannot join the group: the log is unavailable: no broker"]);
         health.succeeded(Doing::Join);
         health.given(&[0]);
         health.failed(Doing::Commit, &away());
         health.failed(Doing::Commit, &away());
         health.succeeded(Doing::Read);
-        check(&health, &["the log takes no commits for 0 s: the log is unavailable: no broker"]);
+        check(&health, &["the log takes no commits: the log is unavailable: no broker"]);
         health.forgive(Doing::Commit, Duration::from_secs(60));
         assert_eq!(health.reasons().len(), 1);
         health.forgive(Doing::Commit, Duration::ZERO);

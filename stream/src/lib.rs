@@ -3,7 +3,7 @@
 //! In: records to append, groups that consume. Out: records in order by
 //! partition; outputs and offsets committed together. Never: what a record means.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod dead;
 pub mod delivery;

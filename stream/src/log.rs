@@ -33,6 +33,17 @@ pub trait Log: Send + Sync + 'static {
     /// How many partitions a topic has.
     fn partitions(&self, topic: Topic) -> u32;
 
+    /// Whether the log and these topics are there, as far as can be seen without reading or writing.
+    ///
+    /// # Errors
+    /// What is missing, with the remedy.
+    async fn reach(&self, topics: &[Topic]) -> Result<(), LogError> {
+        for topic in topics {
+            self.extent(*topic, 0).await?;
+        }
+        Ok(())
+    }
+
     /// Largest record that the topic takes, in bytes of key, value and headers.
     fn record_bytes_max(&self, topic: Topic) -> usize {
         match topic {
@@ -228,7 +239,8 @@ impl LogError {
             LogError::Unavailable(_) => Verdict::Retry { after_ms: 200 },
             LogError::NoSpace(_) => Verdict::Retry { after_ms: 1000 },
             LogError::OutcomeUnknown(_) => Verdict::Retry { after_ms: 100 },
-            LogError::Fenced => Verdict::Retry { after_ms: 0 },
+            // Not at once: who has not heard yet that its partitions are gone would be fenced again and again.
+            LogError::Fenced => Verdict::Retry { after_ms: 50 },
             LogError::TooLarge { .. } => Verdict::Dead(Reason::TooLarge),
             LogError::Broken(_) => Verdict::Halt,
         }

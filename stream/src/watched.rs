@@ -27,18 +27,27 @@ pub fn watched(log: SharedLog, health: Health) -> SharedLog {
     Arc::new(Watched { log, health })
 }
 
-/// Looks, until shutdown, every two seconds whether the topic can be reached, one partition after the other.
-pub async fn probe(log: SharedLog, topic: Topic, health: Health, mut shutdown: Shutdown) {
-    let mut partition = 0;
+/// Looks, until shutdown, every two seconds whether the log and these topics are there.
+pub async fn probe(log: SharedLog, topics: &'static [Topic], health: Health, mut shutdown: Shutdown) {
+    let mut was_there = true;
     while !shutdown.is_set() {
-        match log.extent(topic, partition).await {
-            Ok(_) => {
-                health.succeeded(Doing::Look);
+        let there = log.reach(topics).await;
+        match &there {
+            Ok(()) => {
+                health.succeeded(Doing::Reach);
                 health.forgive(Doing::Produce, FORGIVE);
+                if !was_there {
+                    tracing::info!("the log and its topics are there again");
+                }
             }
-            Err(error) => health.failed(Doing::Look, &error),
+            Err(error) => {
+                health.failed(Doing::Reach, error);
+                if was_there {
+                    tracing::error!(%error, "the log cannot be used; looking again every {} s", PROBE_EVERY.as_secs());
+                }
+            }
         }
-        partition = partition.saturating_add(1).checked_rem(log.partitions(topic)).unwrap_or(0);
+        was_there = there.is_ok();
         tokio::select! {
             () = shutdown.wait() => {}
             () = tokio::time::sleep(PROBE_EVERY) => {}
@@ -79,6 +88,10 @@ impl Log for Watched {
 
     fn record_bytes_max(&self, topic: Topic) -> usize {
         self.log.record_bytes_max(topic)
+    }
+
+    async fn reach(&self, topics: &[Topic]) -> Result<(), LogError> {
+        self.log.reach(topics).await
     }
 
     async fn produce(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {

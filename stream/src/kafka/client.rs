@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
+use super::failure;
 use super::token::TokenSource;
 
 /// What a client is used for.
@@ -41,6 +43,7 @@ pub(super) struct Voice {
     /// Name in metrics and log lines.
     client: String,
     tokens: Option<Arc<TokenSource>>,
+    has_token: AtomicBool,
     last_error: Mutex<String>,
     /// Failed requests by broker, as counted.
     failures: Mutex<HashMap<String, u64>>,
@@ -49,7 +52,23 @@ pub(super) struct Voice {
 impl Voice {
     pub(super) fn new(client: impl Into<String>, tokens: Option<Arc<TokenSource>>) -> Voice {
         let client = client.into();
-        Voice { client, tokens, last_error: Mutex::default(), failures: Mutex::default() }
+        Voice {
+            client,
+            tokens,
+            has_token: AtomicBool::new(false),
+            last_error: Mutex::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    /// A token, where one is needed; blocks.
+    pub(super) fn token(&self) -> Option<Result<OAuthToken, String>> {
+        Some(self.tokens.as_ref()?.fetch().map_err(|error| error.to_string()))
+    }
+
+    /// Whether a token is needed and none was fetched yet.
+    pub(super) fn lacks_token(&self) -> bool {
+        self.tokens.is_some() && !self.has_token.load(Ordering::Relaxed)
     }
 
     /// What went wrong last; empty when nothing has.
@@ -108,12 +127,19 @@ impl<R: Role> ClientContext for Context<R> {
         // That no broker is left is the consequence; what came before is the cause.
         if last.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             reason.clone_into(&mut last);
+            if failure::is_login(&error) {
+                last.push_str(failure::LOGIN);
+            }
         }
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         match &self.voice.tokens {
-            Some(tokens) => tokens.fetch().map_err(Into::into),
+            Some(tokens) => {
+                let token = tokens.fetch()?;
+                self.voice.has_token.store(true, Ordering::Relaxed);
+                Ok(token)
+            }
             None => Err("no token source is configured".into()),
         }
     }

@@ -19,25 +19,28 @@ pub(super) fn of_topic(topic: Topic, what: &str, error: &KafkaError) -> LogError
 
 fn explain(what: &str, error: &KafkaError) -> String {
     let remedy = match code(error) {
-        Some(
-            Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicId,
-        ) => "; the topic is not there: run `mozdef topics apply`",
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId) => {
+            "; the topic is not there: run `mozdef topics apply`"
+        }
         Some(
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
         ) => "; the brokers' access rules do not allow it: grant it to our user",
-        Some(Code::SaslAuthenticationFailed | Code::Authentication) => {
-            "; the brokers refuse our login: check log.kafka.sasl"
-        }
+        _ if is_login(error) => LOGIN,
         Some(Code::MessageSizeTooLarge) => "; the topic takes less than that: raise its max.message.bytes",
         _ => "",
     };
     format!("{what}: {error}{remedy}")
+}
+
+/// What to do about a login that is refused.
+pub(super) const LOGIN: &str = "; the brokers refuse our login: check log.kafka.sasl and log.kafka.tls";
+
+/// Whether our login is refused.
+pub(super) fn is_login(error: &KafkaError) -> bool {
+    matches!(code(error), Some(Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL))
 }
 
 /// The code of an error, if it has one.

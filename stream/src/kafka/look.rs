@@ -29,9 +29,16 @@ const HEAR: Duration = Duration::from_millis(200);
 /// A client that is never part of a group.
 pub(super) type Client = BaseConsumer<Context<Looking>>;
 
-/// Makes a client.
+/// Makes a client. Where it logs in by token this waits for the first one: it is fetched by a poll, and questions do not
+/// poll.
 pub(super) fn client(config: &ClientConfig, voice: Voice) -> KafkaResult<Client> {
-    BaseConsumer::from_config_and_context(config, Context { voice, role: Looking })
+    let client: Client = BaseConsumer::from_config_and_context(config, Context { voice, role: Looking })?;
+    let began = Instant::now();
+    while client.context().voice.lacks_token() && began.elapsed() < ANSWER {
+        // Nothing is assigned: what comes is an error, which the voice has taken.
+        if client.poll(HEAR).is_some() {}
+    }
+    Ok(client)
 }
 
 /// Serves what a client has to say after a failure, so that its voice knows the cause; blocks for a moment.

@@ -12,6 +12,7 @@
 //! fetch, extent, offset_at, committed ─▶ clients that look        look.rs, read.rs
 //! ```
 
+mod admin;
 mod batch;
 mod client;
 mod failure;
@@ -183,6 +184,10 @@ impl Log for KafkaLog {
 
     fn record_bytes_max(&self, topic: Topic) -> usize {
         self.core.record_bytes_max(topic)
+    }
+
+    async fn reach(&self, topics: &[Topic]) -> Result<(), LogError> {
+        open::reach(&self.core, topics).await
     }
 
     async fn produce(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {

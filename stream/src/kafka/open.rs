@@ -10,22 +10,23 @@ use std::time::Duration;
 use model::config::{GroupProtocol, KafkaConfig};
 use model::time::Clock;
 use model::topic::Topic;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
 use tokio::time::Instant;
 
-use super::client::{Context, Looking, Threads, Voice};
+use super::admin::{Admin, admin};
+use super::client::{Threads, Voice};
+use super::failure::LOGIN;
 use super::look::{self, ANSWER, Client, Looker};
 use super::names::Names;
 use super::read::Readers;
 use super::settings::{self, SettingsError};
 use super::token::TokenSource;
 use super::{Core, KafkaLog};
-use crate::log::{DEAD_RECORD_BYTES_MAX, RECORD_BYTES_MAX, SharedLog};
+use crate::log::{DEAD_RECORD_BYTES_MAX, LogError, RECORD_BYTES_MAX, SharedLog};
 
 /// Bytes of a batch around one record.
 const FRAME: usize = 4096;
@@ -105,13 +106,7 @@ pub async fn open(config: &KafkaConfig, clock: Clock) -> Result<SharedLog, OpenE
     let (client, asked) = (looker.metadata(), names.clone());
     let found = tokio::task::spawn_blocking(move || cluster(&client, &asked)).await;
     let found = found.map_err(|error| refused(error.to_string()))?;
-    let cluster = found.map_err(|(error, cause)| match error.rdkafka_error_code() {
-        Some(
-            Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve,
-        )
-        | None => OpenError::Unreachable { brokers: brokers.clone(), cause },
-        Some(_) => refused(cause),
-    })?;
+    let cluster = found.map_err(|(error, cause)| unusable(brokers.clone(), &error, cause))?;
     check(&cluster, &names)?;
     let (limits, session_ms) = ask(&base, tokens.clone(), &names, cluster.broker).await;
     let is_classic = session_ms.is_none_or(|session_ms| session_ms > SESSION_MS_MAX);
@@ -210,7 +205,7 @@ fn check(cluster: &Cluster, names: &Names) -> Result<(), OpenError> {
     let missing: Vec<&str> =
         Topic::ALL.into_iter().filter(|topic| of(*topic).is_none()).map(|topic| names.wire(topic)).collect();
     if !missing.is_empty() {
-        return Err(OpenError::NoTopics { topics: missing.join(", ") });
+        return Err(no_topics(&missing));
     }
     for (one, other) in [(Topic::Raw, Topic::Events), (Topic::Matches, Topic::Windows)] {
         let (one_count, other_count) = (of(one).unwrap_or(0), of(other).unwrap_or(0));
@@ -220,6 +215,49 @@ fn check(cluster: &Cluster, names: &Names) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+fn no_topics(missing: &[&str]) -> OpenError {
+    OpenError::NoTopics { topics: missing.join(", ") }
+}
+
+/// Whether the brokers answer and have these topics.
+pub(super) async fn reach(core: &Arc<Core>, topics: &[Topic]) -> Result<(), LogError> {
+    let (shared, topics) = (Arc::clone(core), topics.to_vec());
+    let look = move || {
+        let client = shared.looker.metadata();
+        let mut missing = Vec::new();
+        for topic in topics {
+            let wire = shared.names.wire(topic);
+            match count(&client, wire) {
+                Ok(Some(_)) => {}
+                Ok(None) => missing.push(wire),
+                Err(error) => {
+                    let said = client.context().voice.last_error();
+                    let cause = if said.is_empty() { error.to_string() } else { said };
+                    let brokers = shared.config.brokers.join(",");
+                    return Err(unusable(brokers, &error, cause));
+                }
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(no_topics(&missing)) }
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let looked = looked.map_err(|error| LogError::Unavailable(error.to_string()))?;
+    looked.map_err(|error| LogError::Unavailable(error.to_string()))
+}
+
+/// No broker has answered, or one refuses. A refused login looks like silence but for what the client said last.
+fn unusable(brokers: String, error: &KafkaError, cause: String) -> OpenError {
+    let is_silence = matches!(
+        error.rdkafka_error_code(),
+        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve,)
+            | None
+    );
+    match is_silence && !cause.ends_with(LOGIN) {
+        true => OpenError::Unreachable { brokers, cause },
+        false => OpenError::Refused { brokers, cause },
+    }
 }
 
 /// What the brokers say of their settings: the largest record of each topic (ours, or less where the topic takes less;
@@ -234,8 +272,7 @@ async fn ask(
     if let Some(dead) = limits.get_mut(Topic::Dead as usize) {
         *dead = DEAD_RECORD_BYTES_MAX;
     }
-    let context = Context { voice: Voice::new("look", tokens), role: Looking };
-    let admin = match AdminClient::from_config_and_context(base, context) {
+    let admin = match admin(base, Voice::new("look", tokens)) {
         Ok(admin) => admin,
         Err(error) => {
             tracing::warn!(%error, "no client to ask for the topics' settings");
@@ -261,11 +298,7 @@ async fn ask(
 }
 
 /// A number among the settings of a topic or broker; `None` where the brokers do not have it or do not tell us.
-async fn setting(
-    admin: &AdminClient<Context<Looking>>,
-    of: ResourceSpecifier<'_>,
-    name: &str,
-) -> Option<u64> {
+async fn setting(admin: &Admin, of: ResourceSpecifier<'_>, name: &str) -> Option<u64> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let answers = match admin.describe_configs([&of], &options).await {
         Ok(answers) => answers,

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod drain;
+mod logins;
 mod outage;
 mod poison;
 mod sharing;

@@ -1,5 +1,5 @@
-//! States that the stages must tell of and come back from by themselves: a member that was thought dead, rights taken
-//! away.
+//! States that the stages must tell of and come back from by themselves: a member that was thought dead, a topic
+//! deleted and made again, rights taken away.
 
 use std::time::Duration;
 
@@ -66,6 +66,49 @@ async fn stages_that_wake_after_their_sessions_are_fenced() -> anyhow::Result<()
     tokio::time::sleep(Duration::from_secs(3)).await;
     let ledger = load.end().await?;
     nothing_lost_or_doubled(&site, &ledger).await?;
+    ensure!(members.iter_mut().all(|member| member.process().is_running()), "a stage has ended");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_under_us_is_told_and_used_again_when_it_is_back() -> anyhow::Result<()> {
+    if needs("kafka").is_none() {
+        return Ok(());
+    }
+    let _turn = turn().await;
+    let seed = seed()?;
+    println!("seed {seed}");
+    let folder = tempfile::tempdir()?;
+    let kafka = Kafka::start(folder.path(), KafkaOptions::default()).await?;
+    let site = Site::new(kafka.bootstrap(), 2, "", "").await?;
+    let mut members = site.start_all(1).await?;
+    let load = Load::start(&site.gateways, Rate::STEADY, seed);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    nothing_lost_or_doubled(&site, &load.end().await?).await?;
+
+    let topic = format!("{}events", site.prefix);
+    kafka.tool("TopicCommand", &["--delete", "--topic", &topic]).await?;
+    for role in [Role::Normalizer, Role::Correlator, Role::Sink] {
+        let said = says(of(&mut members, role), 503, &["topics apply"]).await?;
+        println!("{}: {said}", role.command());
+    }
+    site.apply_topics().await?;
+    for role in Role::ALL {
+        says(of(&mut members, role), 200, &[]).await?;
+    }
+    let before = site.index.count("events*").await?;
+    let url = format!("{}/events", of(&mut members, Role::Gateway).process().address("gateway"));
+    for number in 0..20 {
+        let body = format!("{{\"summary\": \"after the topic came back {number}\"}}");
+        let answer = site.http.post(&url).body(body).send().await?;
+        ensure!(answer.status() == 200, "{}", answer.status());
+    }
+    within(SOON, "new events go through", || async {
+        let count = site.index.count("events*").await?;
+        ensure!(count == before + 20, "{count} of {} events", before + 20);
+        Ok(())
+    })
+    .await?;
     ensure!(members.iter_mut().all(|member| member.process().is_running()), "a stage has ended");
     Ok(())
 }

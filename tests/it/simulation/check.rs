@@ -247,12 +247,8 @@ fn singles_are_there_once(world: &World, events: &[Record], findings: &mut Findi
     }
 }
 
-/// No event is late, no group is left in the changelog.
-fn nothing_is_left(world: &World, findings: &mut Findings) {
-    let late = world.cluster.records(Topic::Late).len();
-    if late > 0 {
-        find(findings, &I4, || format!("{late} events are late"));
-    }
+/// Groups and their events that the changelog still holds.
+pub(crate) fn groups_left(world: &World) -> usize {
     let mut newest: BTreeMap<(u32, Vec<u8>), NewRecord> = BTreeMap::new();
     for record in world.cluster.records(Topic::Windows) {
         let Record { topic, partition, key, value, headers, .. } = record;
@@ -264,7 +260,16 @@ fn nothing_is_left(world: &World, findings: &mut Findings) {
     // Watermarks and rules stay; groups and their events go.
     let left =
         newest.iter().filter(|((_, key), record)| !record.value.is_empty() && !matches!(key[0], 0 | 3));
-    let left = left.count();
+    left.count()
+}
+
+/// No event is late, no group is left in the changelog.
+fn nothing_is_left(world: &World, findings: &mut Findings) {
+    let late = world.cluster.records(Topic::Late).len();
+    if late > 0 {
+        find(findings, &I4, || format!("{late} events are late"));
+    }
+    let left = groups_left(world);
     if left > 0 {
         find(findings, &I4, || format!("{left} groups or events are left in {}", Topic::Windows));
     }

@@ -283,5 +283,7 @@ fn restless(world: &World) -> Option<String> {
             }
         }
     }
-    None
+    // Windows close by watermarks, which no group is asked about above.
+    let left = check::groups_left(world);
+    (left > 0).then(|| format!("{left} groups or events are left in {}", Topic::Windows))
 }

@@ -12,10 +12,8 @@ use std::time::Duration;
 use model::config::KafkaConfig;
 use model::topic::Topic;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
@@ -24,7 +22,8 @@ use tokio::time::Instant;
 pub use self::plan::{
     Actual, Change, Cluster, Desired, PAIRS, Partition, Plan, Refusal, Setting, desired, plan,
 };
-use super::client::{Context, Looking, Voice};
+use super::admin::{Admin, admin};
+use super::client::Voice;
 use super::look;
 use super::names::Names;
 use super::settings::{self, SettingsError};
@@ -82,7 +81,7 @@ pub enum TopicsError {
 pub struct TopicAdmin {
     config: KafkaConfig,
     names: Names,
-    client: AdminClient<Context<Looking>>,
+    client: Admin,
     looker: Arc<look::Client>,
 }
 
@@ -94,8 +93,7 @@ impl TopicAdmin {
         let failed = |error: KafkaError| SettingsError::Client(error.to_string());
         let looking = settings::reader(&base, &config.group_name("mozdef-topics"), "read_committed");
         let looker = look::client(&looking, Voice::new("topics", tokens.clone())).map_err(failed)?;
-        let context = Context { voice: Voice::new("topics", tokens), role: Looking };
-        let client = AdminClient::from_config_and_context(&base, context).map_err(failed)?;
+        let client = admin(&base, Voice::new("topics", tokens)).map_err(SettingsError::Client)?;
         let (config, names) = (config.clone(), Names::of(config));
         Ok(TopicAdmin { config, names, client, looker: Arc::new(looker) })
     }
