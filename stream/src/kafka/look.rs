@@ -24,7 +24,7 @@ use crate::log::{Extent, LogError};
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long a client is listened to after a failure.
-const HEAR: Duration = Duration::from_millis(200);
+pub(super) const HEAR: Duration = Duration::from_millis(200);
 
 /// A client that is never part of a group.
 pub(super) type Client = BaseConsumer<Context<Looking>>;

@@ -258,6 +258,11 @@ impl Transactor {
             let context = Context { voice: self.core.voice(self.group), role: Filling::default() };
             let failed = |error: KafkaError| unavailable(&format!("making the producer {}", self.id), &error);
             let made = Native::from_config_and_context(&config, context).map_err(failed)?;
+            let began = Instant::now();
+            // A token is fetched by a poll, and the next call does not poll.
+            while made.context().voice.lacks_token() && began.elapsed() < FILL {
+                made.poll(look::HEAR);
+            }
             made.init_transactions(FILL).map_err(failed)?;
             self.producer = Some(made);
         }
