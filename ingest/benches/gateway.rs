@@ -1,6 +1,6 @@
 //! Events per CPU second through the gateway: batches of 100 JSON events of
-//! 700 bytes over keep-alive connections, against a log in memory, and against
-//! the local log.
+//! 700 bytes, and single events, over keep-alive connections, against a log in
+//! memory, and against the local log.
 //!
 //! In: nothing, or `--short`. Out: one line a job: events, seconds of CPU of
 //! the whole process less those of a sender that talks to an empty server,
@@ -37,21 +37,27 @@ fn main() {
     let requests = if short { 480 } else { 9_600 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let body = body();
-        let sender = cpu_of(send(echo().await, &body, requests)).await;
-        let events = (requests * BATCH) as f64;
-        for (name, log) in [("memory log", memory()), ("local log", local().await)] {
-            let address = gateway(log).await;
-            let before = metrics().totals(Stage::Gateway).1;
-            let cpu = cpu_of(send(address, &body, requests)).await - sender;
-            assert_eq!(metrics().totals(Stage::Gateway).1 - before, (requests * BATCH) as u64);
-            println!(
-                "gateway, {name}: {events} events of 700 B, {cpu:.2} CPU s, {:.0} events/CPU s",
-                events / cpu
-            );
-        }
-        println!("(sender alone, taken off: {sender:.2} CPU s)");
+        run("batches of 100", BATCH, requests).await;
+        // Single events are about the cost of a request; the local log would show the cost of a disk's answers.
+        run("single events", 1, requests * 10).await;
     });
+}
+
+async fn run(what: &str, batch: usize, requests: usize) {
+    let body = body(batch);
+    let sender = cpu_of(send(echo().await, &body, requests)).await;
+    let events = (requests * batch) as f64;
+    for (name, log) in [("memory log", memory()), ("local log", local().await)] {
+        let address = gateway(log).await;
+        let before = metrics().totals(Stage::Gateway).1;
+        let cpu = cpu_of(send(address, &body, requests)).await - sender;
+        assert_eq!(metrics().totals(Stage::Gateway).1 - before, (requests * batch) as u64);
+        println!(
+            "gateway, {what}, {name}: {events} events of 700 B, {cpu:.2} CPU s, {:.0} events/CPU s",
+            events / cpu
+        );
+    }
+    println!("(sender of {what} alone, taken off: {sender:.2} CPU s)");
 }
 
 fn memory() -> SharedLog {
@@ -82,13 +88,13 @@ async fn gateway(log: SharedLog) -> SocketAddr {
     address
 }
 
-/// A CloudTrail-like event of 700 bytes, a hundred times, as lines.
-fn body() -> Vec<u8> {
+/// A CloudTrail-like event of 700 bytes, so many times, as lines.
+fn body(batch: usize) -> Vec<u8> {
     let mut event = r#"{"eventVersion":"1.08","userIdentity":{"type":"IAMUser","principalId":"AIDA000000000EXAMPLE","arn":"arn:aws:iam::000000000000:user/alice","accountId":"000000000000","userName":"alice"},"eventTime":"2024-06-10T06:13:20Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","awsRegion":"us-east-1","sourceIPAddress":"192.0.2.7","userAgent":"aws-cli/2.15","requestParameters":{"bucketName":"example","key":"a/b/c.txt"},"responseElements":null,"readOnly":true,"eventID":"00000000-0000-0000-0000-000000000000","padding":""#.to_owned();
     event.push_str(&"x".repeat(700 - event.len() - 2));
     event.push_str("\"}");
     assert_eq!(event.len(), 700);
-    format!("{event}\n").repeat(BATCH).into_bytes()
+    format!("{event}\n").repeat(batch).into_bytes()
 }
 
 /// Posts over several connections, each waiting for its answer.

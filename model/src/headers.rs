@@ -46,6 +46,33 @@ pub const REVISION: &str = "revision";
 /// Rule id of a late event.
 pub const RULE: &str = "rule";
 
+/// Of Splunk's raw lines: host that the sender named.
+pub const HEC_HOST: &str = "hec-host";
+/// Of Splunk's raw lines: source that the sender named.
+pub const HEC_SOURCE: &str = "hec-source";
+/// Of Splunk's raw lines: source type that the sender named.
+pub const HEC_SOURCE_TYPE: &str = "hec-sourcetype";
+/// Of Splunk's raw lines: index that the sender named.
+pub const HEC_INDEX: &str = "hec-index";
+/// Of Splunk's raw lines: time that the sender named, in seconds since 1970.
+pub const HEC_TIME: &str = "hec-time";
+/// Resource that an OTLP log record belongs to, in the encoding of the record.
+pub const OTLP_RESOURCE: &str = "otlp-resource";
+/// Instrumentation scope that an OTLP log record belongs to, in the encoding of the record.
+pub const OTLP_SCOPE: &str = "otlp-scope";
+/// Kind of event of a webhook of GitHub.
+pub const GITHUB_EVENT: &str = "github-event";
+/// Index that a client of Elasticsearch named.
+pub const BULK_INDEX: &str = "bulk-index";
+
+/// [`INPUT`]: an event of Splunk's collector, in its envelope.
+pub const INPUT_HEC: &str = "hec";
+/// [`INPUT`]: a raw line of Splunk's collector.
+pub const INPUT_HEC_RAW: &str = "hec-raw";
+/// [`INPUT`]: a log record of OTLP.
+pub const INPUT_OTLP: &str = "otlp";
+/// [`INPUT`]: a webhook of GitHub.
+pub const INPUT_GITHUB: &str = "github";
 /// [`INPUT`]: a message of AMQP.
 pub const INPUT_AMQP: &str = "amqp";
 /// [`INPUT`]: a message of SQS.
@@ -77,6 +104,15 @@ pub const ALL: &[&str] = &[
     CLIENT_ID,
     ITEM,
     BACKFILL,
+    HEC_HOST,
+    HEC_SOURCE,
+    HEC_SOURCE_TYPE,
+    HEC_INDEX,
+    HEC_TIME,
+    OTLP_RESOURCE,
+    OTLP_SCOPE,
+    GITHUB_EVENT,
+    BULK_INDEX,
     EVENT_ID,
     ORIGIN,
     KIND,

@@ -106,6 +106,7 @@ fn measure(name: &str, value: &str, format: Format, plugins: Plugins) {
         custom_endpoint: false,
         queue: None,
         item: 0,
+        headers: None,
         digest: None,
     };
     let mut run = |count: u32| {

@@ -4,6 +4,9 @@
 //! receipt. Out: JSON in normal form; or dropped, by which plugin; or dead,
 //! and why. Never: I/O, a clock, or state from one event to the next.
 
+mod collector;
+mod github;
+mod otlp;
 mod queues;
 
 use model::config::SitesConfig;
@@ -11,6 +14,7 @@ use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
 use model::ids::Hex;
 use model::time::Timestamp;
+use stream::record::Headers;
 
 use crate::chain::tally::Tally;
 use crate::chain::{Chain, Verdict};
@@ -39,6 +43,16 @@ pub enum Format {
     CloudTrail,
     /// A finding of GuardDuty, in SNS's envelope or EventBridge's or alone.
     GuardDuty,
+    /// An event of Splunk's collector, in its envelope.
+    Collector,
+    /// A raw line of Splunk's collector; what stands in an envelope else is in the headers.
+    CollectorLine,
+    /// A log record of OTLP in protobuf; its resource and scope are in the headers.
+    OtlpProtobuf,
+    /// The same in JSON.
+    OtlpJson,
+    /// A webhook of GitHub; the event's kind is in the headers.
+    Github,
 }
 
 /// One event as it came.
@@ -58,6 +72,8 @@ pub struct Raw<'r> {
     pub queue: Option<&'r str>,
     /// Which of the events it is that are made of these bytes, from 0.
     pub item: usize,
+    /// Everything that its record's headers say, where it has some: a few formats put parts of the event there.
+    pub headers: Option<&'r Headers>,
     /// Digest of what it was made of, written to `mozdef.digest`: by it the sink tells a repetition from a conflict.
     pub digest: Option<Hex>,
 }
@@ -232,6 +248,10 @@ impl Normalizer {
             Format::Sns => self.read_sns(raw, reference)?,
             Format::CloudTrail => self.read_mapped(raw, Mapping::CloudTrail, reference)?,
             Format::GuardDuty => self.read_finding(raw, reference)?,
+            Format::Collector => self.read_collector(raw, reference)?,
+            Format::CollectorLine => self.read_collector_line(raw, reference)?,
+            Format::OtlpProtobuf | Format::OtlpJson => self.read_otlp(raw, reference)?,
+            Format::Github => self.read_github(raw, reference)?,
         }
         let mut context = Context {
             now: raw.received,

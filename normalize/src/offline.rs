@@ -93,6 +93,7 @@ impl Offline {
             custom_endpoint: false,
             queue: None,
             item: 0,
+            headers: None,
             digest: None,
         };
         match self.normalizer.normalize(raw, &mut Tally::default()) {

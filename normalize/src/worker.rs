@@ -113,6 +113,7 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
         custom_endpoint: record.headers.get_str(headers::CUSTOM_ENDPOINT) == Some("true"),
         queue: record.headers.get_str(headers::QUEUE),
         item: item(&record.headers).try_into().unwrap_or(usize::MAX),
+        headers: Some(&record.headers),
         digest: Some(digest(record)),
     };
     match normalizer.normalize(raw, tally) {
@@ -147,13 +148,32 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
 /// Digest of the original bytes and of the headers that say how they are read; not of when or by what way they came.
 fn digest(record: &Record) -> Hex {
     let header = |name| record.headers.get(name).map_or(&b""[..], |value| value);
-    content_digest(&[
-        &record.value,
+    let parts = [
+        &record.value[..],
         header(headers::CONTENT_TYPE),
         header(headers::ENDPOINT),
         header(headers::CUSTOM_ENDPOINT),
-    ])
+    ];
+    let input = record.headers.get_str(headers::INPUT).unwrap_or_default();
+    if !matches!(input, headers::INPUT_HEC_RAW | headers::INPUT_OTLP | headers::INPUT_GITHUB) {
+        return content_digest(&parts);
+    }
+    let beside =
+        BESIDE.iter().flat_map(|name| record.headers.get(name).map(|value| [name.as_bytes(), value]));
+    content_digest(&parts.into_iter().chain(beside.flatten()).collect::<Vec<_>>())
 }
+
+/// Headers that are part of the event itself, of inputs that have such.
+const BESIDE: [&str; 8] = [
+    headers::HEC_HOST,
+    headers::HEC_SOURCE,
+    headers::HEC_SOURCE_TYPE,
+    headers::HEC_INDEX,
+    headers::HEC_TIME,
+    headers::OTLP_RESOURCE,
+    headers::OTLP_SCOPE,
+    headers::GITHUB_EVENT,
+];
 
 /// When the gateway took it, or else when the log did.
 fn received(record: &Record) -> Timestamp {
@@ -173,6 +193,11 @@ fn format(headers: &Headers) -> Format {
         headers::INPUT_SNS => Format::Sns,
         headers::INPUT_CLOUDTRAIL => Format::CloudTrail,
         headers::INPUT_GUARD_DUTY => Format::GuardDuty,
+        headers::INPUT_HEC => Format::Collector,
+        headers::INPUT_HEC_RAW => Format::CollectorLine,
+        headers::INPUT_OTLP if essence.eq_ignore_ascii_case("application/x-protobuf") => Format::OtlpProtobuf,
+        headers::INPUT_OTLP => Format::OtlpJson,
+        headers::INPUT_GITHUB => Format::Github,
         _ => Format::Json,
     }
 }

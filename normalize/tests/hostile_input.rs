@@ -28,6 +28,7 @@ fn check(normalizer: &mut Normalizer, value: &[u8], format: Format, custom_endpo
         custom_endpoint,
         queue: None,
         item: 0,
+        headers: None,
         digest: None,
     };
     match normalizer.normalize(raw, &mut Tally::default()) {

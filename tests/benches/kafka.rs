@@ -85,6 +85,7 @@ fn j1(records: &[String]) -> f64 {
                 custom_endpoint: false,
                 queue: None,
                 item: 0,
+                headers: None,
                 digest: None,
             };
             let normalized = normalizer.normalize(std::hint::black_box(raw), &mut tally);

@@ -140,7 +140,7 @@ pub(super) fn pair(body: &[u8], pieces: Vec<Piece>) -> Vec<Line> {
 }
 
 /// Why index or id cannot be taken.
-fn misfit(action: &Action) -> Option<&'static str> {
+pub(super) fn misfit(action: &Action) -> Option<&'static str> {
     if action.id.as_ref().is_some_and(|id| id.len() > ID_BYTES_MAX) {
         return Some("_id is longer than 512 bytes");
     }
@@ -174,6 +174,7 @@ fn line_starts_with(body: &[u8], piece: &Piece) -> bool {
 #[cfg(test)]
 mod tests {
     use model::event::Limits;
+    use proptest::prelude::*;
 
     use super::{Action, Line, Verb, action, is_bulk, pair};
     use crate::http::split::split_json;
@@ -257,5 +258,30 @@ mod tests {
         assert!(!is("[{\"index\":{}},{\"a\":1}]"));
         assert!(!is("{\"a\":1}\n{\"index\":{}}"));
         assert!(!is(""));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_document_is_lost_whatever_stands_around_it(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    Just("{\"index\":{}}"), Just("{\"create\":{\"_id\":\"1\"}}"), Just("{\"update\":{\"_id\":1}}"),
+                    Just("{\"delete\":{\"_id\":1}}"), Just("{\"d\":1}"), Just("broken"), Just(""), Just("{\"index\":7}"),
+                    Just("{\"index\":{\"x\":1}}"), Just("["), Just("]"), Just("\u{0}"),
+                ],
+                0..12,
+            ),
+        ) {
+            let body = lines.join("\n");
+            let pieces = split_json(body.as_bytes(), &Limits::default(), 100).unwrap();
+            let actions = pieces.iter().filter(|piece| action(body.as_bytes(), piece).is_some()).count();
+            let documents = pieces.len() - actions;
+            let pairs = pair(body.as_bytes(), pieces);
+            let taken = pairs.iter().filter(|line| matches!(line, Line::Document(..))).count();
+            let updates = pairs.iter().filter(|line| matches!(line, Line::Refused(action, _) if action.verb == Verb::Update));
+            prop_assert!(taken <= documents && taken + updates.count() >= documents);
+        }
     }
 }

@@ -15,101 +15,144 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::config::HttpConfig;
 use model::metrics::metrics;
 use stream::shutdown::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::routes::Peer;
+use super::connections::{Place, Places, Use};
+use super::proxies::{self, Proxies};
+use super::take::Peer;
 use crate::tls::{self, Tls};
 
-/// Connections at once; more wait in the system's queue.
-const CONNECTIONS_MAX: u32 = 1024;
-/// Longest time for a request's head, and for an idle connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that requests may take to finish after shutdown began.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time for the header of the PROXY protocol.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after `accept` failed, as it does while the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until shutdown, then waits for requests that have begun.
-pub(super) async fn accept(
-    listener: TcpListener,
+/// What a connection goes through before its first request.
+#[derive(Clone)]
+pub(super) struct Door {
     tls: Option<Arc<Tls>>,
-    router: Router,
-    mut shutdown: Shutdown,
-) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    proxies: Option<Proxies>,
+    places: Places,
+    idle_timeout: Duration,
+}
+
+impl Door {
+    pub(super) fn new(config: &HttpConfig, tls: Option<Arc<Tls>>) -> Door {
+        Door {
+            tls,
+            proxies: config.proxies.as_ref().map(Proxies::new),
+            places: Places::new(config.connections_max),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+        }
+    }
+}
+
+/// Accepts until shutdown, then waits for requests that have begun.
+pub(super) async fn accept(listener: TcpListener, door: Door, router: Router, mut shutdown: Shutdown) {
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            next = next(&listener) => next,
             () = shutdown.wait() => break,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
-                tokio::spawn(async move {
-                    connection(stream, peer, tls, router, shutdown).await;
-                    drop(place);
-                });
+        // The connection is there already: it may be a good one, for which an idle one gives up its place.
+        let place = tokio::select! {
+            place = door.places.take() => place,
+            () = shutdown.wait() => break,
+        };
+        let Some(place) = place else { return };
+        let (door, router, shutdown) = (door.clone(), router.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = connection(stream, peer, door, &place, router, shutdown) => {}
+                () = place.wanted() => tracing::debug!(%peer, "an idle connection made room for another"),
             }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIMEOUT, door.places.all_free()).await.is_err() {
+        tracing::warn!("requests did not finish within {} s", DRAIN_TIMEOUT.as_secs());
+    }
+}
+
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN_TIMEOUT, places.acquire_many(CONNECTIONS_MAX)).await.is_err() {
-        tracing::warn!("requests did not finish within {} s", DRAIN_TIMEOUT.as_secs());
-    }
 }
 
 async fn connection(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<Arc<Tls>>,
+    door: Door,
+    place: &Place,
     router: Router,
     shutdown: Shutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "no TCP_NODELAY");
     }
-    let address = peer.ip();
-    let Some(tls) = tls else {
-        return requests(stream, Peer { address, certificate: None }, router, shutdown).await;
+    let mut address = peer.ip();
+    if door.proxies.as_ref().is_some_and(|proxies| proxies.speaks_proxy(address)) {
+        match tokio::time::timeout(PROXY_TIMEOUT, proxies::read(&mut stream)).await {
+            Ok(Ok(client)) => address = client.unwrap_or(address),
+            Ok(Err(error)) => return tracing::warn!(%error, %peer, "a proxy was not understood"),
+            Err(_) => return tracing::debug!(%peer, "a proxy said nothing"),
+        }
+    }
+    let Some(tls) = door.tls else {
+        let peer = Peer { address, certificate: None };
+        return requests(stream, peer, door.idle_timeout, &place.use_of, router, shutdown).await;
     };
     match tls.accept(stream).await {
         Ok(stream) => {
-            let certificate = tls::client_name(&stream).map(Bytes::from);
-            requests(stream, Peer { address, certificate }, router, shutdown).await;
+            let peer = Peer { address, certificate: tls::client_name(&stream).map(Bytes::from) };
+            requests(stream, peer, door.idle_timeout, &place.use_of, router, shutdown).await;
         }
         Err(error) => tracing::debug!(%error, %peer, "a client was not let in"),
     }
 }
 
-async fn requests<IO>(stream: IO, peer: Peer, router: Router, mut shutdown: Shutdown)
-where
+async fn requests<IO>(
+    stream: IO,
+    peer: Peer,
+    idle_timeout: Duration,
+    use_of: &Arc<Use>,
+    router: Router,
+    mut shutdown: Shutdown,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = peer.address;
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let answer = router.clone().call(request);
+        let use_of = Arc::clone(use_of);
+        use_of.begin();
         async move {
             let response = answer.await;
             if let Ok(response) = &response {
                 metrics().http_requests.with_label_values(&[response.status().as_str()]).inc();
             }
+            use_of.end();
             response
         }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(idle_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
     let result = tokio::select! {

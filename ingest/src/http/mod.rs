@@ -1,5 +1,5 @@
-//! The HTTP gateway: MozDef's loginput, JSON and NDJSON batches, OpenSearch's
-//! `_bulk`, and lines of syslog.
+//! The HTTP gateway: MozDef's loginput, and the ways in that shippers know from Elasticsearch, Splunk, OpenTelemetry and
+//! GitHub.
 //!
 //! In: requests. Out: raw records, one an event; an answer that is 2xx only
 //! when every record is durable. Never: unbounded memory, time or
@@ -8,20 +8,36 @@
 //! | path | takes |
 //! |---|---|
 //! | POST, PUT `/events`, `/nxlog`, `/cef`, `/custom/<app>` | JSON: an object, an array, lines, values one after another; `text/x-syslog`: lines |
-//! | POST, PUT `/_bulk` | the same; or actions and documents, answered as OpenSearch does |
-//! | GET `/status`, `/_status`, `/test`, `/` | nothing |
+//! | POST, PUT `/_bulk`, `/<index>/_bulk` | the same; or actions and documents, answered as OpenSearch does |
+//! | POST, PUT `/<index>/_doc[/<id>]`, `/<index>/_create/<id>` | one document |
+//! | POST `/services/collector[/event]`, `…/raw`, `…/ack` | Splunk's events, lines, questions about acknowledgements |
+//! | POST `/v1/logs` | OTLP's log records, protobuf or JSON |
+//! | POST, by configuration | GitHub's webhooks |
+//! | GET `/status`, `/_status`, `/test`, `/`, `/services/collector/health`, `/_cluster/health`, … | nothing |
+//!
+//! A request goes through `listen` (connections), `routes` (what it is), `take` (who sends, how much), `build` (its
+//! records) and back through the reply of its dialect.
 
 mod access;
 mod batch;
 mod body;
+mod build;
 mod bulk;
+mod connections;
 mod decompress;
+mod elastic;
+mod github;
+mod hec;
 mod listen;
 mod media;
+mod otlp;
+mod proxies;
+mod quota;
 mod refusal;
 mod respond;
 mod routes;
 mod split;
+mod take;
 
 use std::sync::Arc;
 
@@ -34,6 +50,7 @@ use crate::intake::Intake;
 use crate::tls::{Tls, TlsError};
 
 pub use access::AccessError;
+pub use github::SecretError;
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +61,12 @@ pub enum HttpError {
     /// Its certificates cannot be used.
     #[error("ingest.http.tls: {0}")]
     Tls(#[from] TlsError),
+    /// The secret of a webhook is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
-/// Checks what [`serve`] would refuse to start with, but for the files of certificates.
+/// Checks what [`serve`] would refuse to start with, but for the files of certificates and secrets.
 pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
     access::Access::new(config)?;
     Ok(())
@@ -55,7 +75,7 @@ pub fn check(config: &HttpConfig) -> Result<(), HttpError> {
 /// Answers requests until shutdown, then finishes those that have begun and returns.
 ///
 /// # Errors
-/// [`HttpError`] where the configuration does not say who may send, or certificates cannot be used.
+/// [`HttpError`] where the configuration does not say who may send, or certificates or secrets cannot be used.
 pub async fn serve(
     config: HttpConfig,
     intake: Intake,
@@ -63,9 +83,10 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), HttpError> {
     let tls = config.tls.as_ref().map(|tls| Tls::load(tls, &["http/1.1"])).transpose()?;
+    let door = listen::Door::new(&config, tls.clone());
     let router = router(config, intake)?;
-    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch("http", shutdown.clone())));
-    listen::accept(listener, tls, router, shutdown).await;
+    let watching = tls.map(|tls| tokio::spawn(tls.watch("http", shutdown.clone())));
+    listen::accept(listener, door, router, shutdown).await;
     if let Some(watching) = watching {
         watching.abort();
     }
@@ -75,7 +96,11 @@ pub async fn serve(
 /// The paths alone, without a listener.
 ///
 /// # Errors
-/// [`AccessError`] where the configuration does not say who may send.
-pub fn router(config: HttpConfig, intake: Intake) -> Result<Router, AccessError> {
-    Ok(routes::router(Arc::new(routes::Gateway::new(config, intake)?)))
+/// [`HttpError`] where the configuration does not say who may send, or a webhook has no secret.
+pub fn router(config: HttpConfig, intake: Intake) -> Result<Router, HttpError> {
+    let mut hooks = Vec::with_capacity(config.github.len());
+    for (name, hook) in &config.github {
+        hooks.push((hook.path.clone(), Arc::new(github::Hook::load(name, hook)?)));
+    }
+    Ok(routes::router(Arc::new(take::Gateway::new(config, intake)?), hooks))
 }

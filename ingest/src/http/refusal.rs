@@ -6,7 +6,10 @@
 use axum::http::StatusCode;
 use stream::log::LogError;
 
+use super::access::Refused;
 use super::batch::Problems;
+use super::hec::Code;
+use super::otlp::OtlpError;
 
 /// A request that is not taken. Nothing of it is in the log, except where the log's answer is not known.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +26,17 @@ pub(super) enum Refusal {
     /// The connection broke before the body's end.
     #[error("the body ended early: {0}")]
     Incomplete(String),
-    #[error("send a bearer token: Authorization: Bearer …")]
-    Unauthorized,
+    #[error("{}", told(*.0))]
+    Unauthorized(Refused),
+    #[error("{0}: the delivery was not signed with the webhook's secret")]
+    Signature(&'static str),
+    /// The source has sent more than its quota.
+    #[error("the source {source_name} has sent more than its quota; come back in {wait_s} s")]
+    OverQuota { source_name: String, wait_s: u64 },
+    #[error("{}", .0.told().1)]
+    Splunk(Code),
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// The body came too slowly.
     #[error("the body did not arrive within {ms} ms")]
     Slow { ms: u128 },
@@ -53,8 +65,12 @@ impl Refusal {
             Refusal::Body(_)
             | Refusal::Header { .. }
             | Refusal::Compression { .. }
+            | Refusal::Splunk(_)
             | Refusal::Incomplete(_) => StatusCode::BAD_REQUEST,
-            Refusal::Unauthorized => StatusCode::UNAUTHORIZED,
+            Refusal::Otlp(OtlpError::Malformed { .. }) => StatusCode::BAD_REQUEST,
+            Refusal::Otlp(OtlpError::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Unauthorized(_) | Refusal::Signature(_) => StatusCode::UNAUTHORIZED,
+            Refusal::OverQuota { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge { .. } | Refusal::TooManyEvents { .. } | Refusal::RecordTooLarge { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
@@ -70,12 +86,16 @@ impl Refusal {
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         match self {
             Refusal::Busy => Some(1),
+            Refusal::OverQuota { wait_s, .. } => Some(*wait_s),
             Refusal::Unavailable(_) | Refusal::NotConfirmed { .. } => Some(5),
             Refusal::Body(_)
             | Refusal::Header { .. }
             | Refusal::Compression { .. }
             | Refusal::Incomplete(_)
-            | Refusal::Unauthorized
+            | Refusal::Unauthorized(_)
+            | Refusal::Signature(_)
+            | Refusal::Splunk(_)
+            | Refusal::Otlp(_)
             | Refusal::Slow { .. }
             | Refusal::BodyTooLarge { .. }
             | Refusal::TooManyEvents { .. }
@@ -101,6 +121,14 @@ impl From<LogError> for Refusal {
             | LogError::OutcomeUnknown(_)
             | LogError::Broken(_) => Refusal::Unavailable(error.to_string()),
         }
+    }
+}
+
+fn told(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Nobody => "say who sends: Authorization: Bearer … (or Splunk …, Basic …, ApiKey …)",
+        Refused::Malformed => "the Authorization header cannot be read; send Bearer, Splunk, Basic or ApiKey",
+        Refused::Unknown => "nobody is known by this token or password; see ingest.http.tokens and .sources",
     }
 }
 

@@ -56,19 +56,43 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         }
     }
     reply.insert("error".to_owned(), refusal.to_string().into());
-    let reply = Value::Object(reply);
-    let mut response = json(refusal.status(), &reply);
+    refusal_with(refusal, refusal.status(), &Value::Object(reply))
+}
+
+/// What was not taken, as OpenSearch says it.
+pub(super) fn refused_as_opensearch(refusal: &Refusal) -> Response {
+    let status = refusal.status();
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "security_exception",
+        StatusCode::TOO_MANY_REQUESTS => "circuit_breaking_exception",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable_shards_exception",
+        _ => "illegal_argument_exception",
+    };
+    let cause = json!({"type": kind, "reason": refusal.to_string()});
+    let error = json!({"root_cause": [&cause], "type": kind, "reason": refusal.to_string()});
+    refusal_with(refusal, status, &json!({"error": error, "status": status.as_u16()}))
+}
+
+/// A refusal in any dialect, with the headers that all have in common.
+pub(super) fn refusal_with(refusal: &Refusal, status: StatusCode, reply: &Value) -> Response {
+    let mut response = json(status, reply);
     let headers = response.headers_mut();
     if let Some(seconds) = refusal.retry_after_s() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if matches!(refusal, Refusal::Unauthorized) {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    if matches!(refusal, Refusal::Unauthorized(_)) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"mozdef\""));
     }
     if refusal.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Puts another body in the place of a response's.
+pub(super) fn put_body(response: &mut Response, content_type: &'static str, body: impl Into<Body>) {
+    *response.body_mut() = body.into();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
 }
 
 /// OpenSearch's reply to a bulk request.
@@ -85,9 +109,18 @@ pub(super) fn bulk(items: &[Item], positions: &[Position], log_id: &str, took: D
     with_body(StatusCode::OK, JSON, body)
 }
 
+/// OpenSearch's reply to a single document.
+pub(super) fn document(item: &Item, positions: &[Position], log_id: &str) -> Response {
+    json(StatusCode::CREATED, &result_of(item, positions, log_id))
+}
+
 fn bulk_item(item: &Item, positions: &[Position], log_id: &str) -> Value {
+    json!({item.action.verb.as_str(): result_of(item, positions, log_id)})
+}
+
+fn result_of(item: &Item, positions: &[Position], log_id: &str) -> Value {
     let index = item.action.index.as_deref().unwrap_or("events");
-    let result = match &item.became {
+    match &item.became {
         Became::Event(record) => {
             let id = item.action.id.clone().unwrap_or_else(|| event_id(*record, positions, log_id));
             json!({
@@ -100,8 +133,7 @@ fn bulk_item(item: &Item, positions: &[Position], log_id: &str) -> Value {
             "_index": index, "_id": item.action.id, "status": 400,
             "error": {"type": "illegal_argument_exception", "reason": why},
         }),
-    };
-    json!({item.action.verb.as_str(): result})
+    }
 }
 
 /// The id that the event will have, where the client gave none.

@@ -1,109 +1,47 @@
-//! The paths of MozDef's loginput, and the way of one request through the
-//! gateway: who, what, how large, split, produce, answer.
+//! The paths of the gateway: those of MozDef's loginput, and those of the systems whose shippers it takes events from.
 //!
-//! In: requests. Out: responses; 2xx only after the log has confirmed. Never:
-//! a body in memory for a sender that is not allowed to send.
+//! In: requests. Out: what they are, for `take`; answers to questions without a body. Never: an answer to a sender
+//! that says a wrong token, as shippers test theirs by such questions.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use bytes::Bytes;
-use model::config::HttpConfig;
-use model::event::Limits;
-use model::metrics::metrics;
-use model::topic::Topic;
-use serde_json::json;
-use stream::record::Position;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-use super::access::{Access, AccessError};
-use super::batch::{self, Batch, EVENTS_MAX, Envelope, RECORD_BYTES, Target};
-use super::body::{self, Budget, Share};
-use super::decompress::{Encoding, decompress};
+use super::batch::Target;
+use super::body;
+use super::bulk::{Action, Verb};
+use super::github::Hook;
+use super::hec::{self, Asked};
+use super::otlp::Form;
 use super::refusal::Refusal;
-use super::{media, respond};
-use crate::intake::Intake;
+use super::respond;
+use super::take::{Dialect, Gateway, answer};
 
-/// Memory for the bodies and records of all requests, at least; more where one request may be larger.
-const MEMORY_BYTES: usize = 256 << 20;
-/// Plain bodies up to this size are split on the spot; it takes less than half a millisecond.
-const INLINE_BYTES_MAX: usize = 256 << 10;
 /// What monitoring of the original compares byte for byte.
 const STATUS: &str = r#"{"status": "ok", "service": "loginput"}"#;
-/// Longest time from a request's head to the end of its body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a record has beside the event's bytes, at most.
-const HEADER_BYTES_MAX: usize = 8 << 10;
-/// Longest `Idempotency-Key`.
-const KEY_BYTES_MAX: usize = 255;
 /// Longest name of an app in `/custom/<app>`.
 const APP_BYTES_MAX: usize = 128;
+/// Largest question about acknowledgements.
+const QUESTION_BYTES_MAX: usize = 256 << 10;
 
-/// The sender, put into each request by the listener.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) address: IpAddr,
-    /// Name on its certificate, where it showed one.
-    pub(super) certificate: Option<Bytes>,
-}
+type Routes = Router<Arc<Gateway>>;
+type Shared = State<Arc<Gateway>>;
 
-/// What requests share.
-pub(super) struct Gateway {
-    config: HttpConfig,
-    access: Access,
-    intake: Intake,
-    memory: Budget,
-    waiting: Semaphore,
-    /// Of one event; the log's own bound counts too.
-    limits: Limits,
-}
-
-impl Gateway {
-    pub(super) fn new(config: HttpConfig, intake: Intake) -> Result<Gateway, AccessError> {
-        let access = Access::new(&config)?;
-        let largest = config.body_bytes_max.saturating_mul(2).saturating_add(EVENTS_MAX * RECORD_BYTES);
-        let memory = Budget::new(MEMORY_BYTES.max(largest));
-        let waiting = Semaphore::new(config.requests_in_flight_max);
-        let mut limits = Limits::from(config.event);
-        limits.bytes_max =
-            limits.bytes_max.min(intake.log().record_bytes_max(Topic::Raw).saturating_sub(HEADER_BYTES_MAX));
-        Ok(Gateway { limits, config, access, intake, memory, waiting })
-    }
-}
-
-/// All paths. Each is also there with a slash at its end, except `/custom/<app>`, as in the original.
-pub(super) fn router(gateway: Arc<Gateway>) -> Router {
-    let status = || get(async || respond::with_body(StatusCode::OK, "application/json", STATUS));
-    let test = || get(async || respond::taken());
-    Router::new()
-        .route("/", get(about))
-        .route("/status", status())
-        .route("/status/", status())
-        .route("/_status", status())
-        .route("/_status/", status())
-        .route("/test", test())
-        .route("/test/", test())
-        .route("/events", takes(Target::Events("events")))
-        .route("/events/", takes(Target::Events("events")))
-        .route("/nxlog", takes(Target::Events("events")))
-        .route("/nxlog/", takes(Target::Events("events")))
-        .route("/cef", takes(Target::Events("cef")))
-        .route("/cef/", takes(Target::Events("cef")))
-        .route("/_bulk", takes(Target::Bulk))
-        .route("/_bulk/", takes(Target::Bulk))
-        .route("/custom/{app}", post(custom).put(custom))
-        .fallback(async |request: Request| {
-            discard(request).await;
-            respond::page(StatusCode::NOT_FOUND, "Send events to /events, /_bulk or /custom/&lt;app&gt;.")
-        })
+/// All paths. Those of the original are also there with a slash at the end, except `/custom/<app>`, as they were.
+pub(super) fn router(gateway: Arc<Gateway>, hooks: Vec<(String, Arc<Hook>)>) -> Router {
+    let routes = loginput(Router::new());
+    let routes = splunk(elasticsearch(routes));
+    let routes =
+        routes.route("/v1/logs", post(log_records)).route("/opentelemetry/v1/logs", post(log_records));
+    let routes = hooks.into_iter().fold(routes, |routes, (path, hook)| routes.route(&path, webhook(hook)));
+    routes
+        .fallback(nothing)
         .method_not_allowed_fallback(async |request: Request| {
             discard(request).await;
             respond::page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.")
@@ -111,161 +49,193 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
+fn loginput(routes: Routes) -> Routes {
+    let status = || get(async || respond::with_body(StatusCode::OK, "application/json", STATUS));
+    let test = || get(async || respond::taken());
+    let events = || takes(Target::Events("events"));
+    let both = [
+        ("/events", events as fn() -> MethodRouter<Arc<Gateway>>),
+        ("/nxlog", events),
+        ("/cef", || takes(Target::Events("cef"))),
+        ("/_bulk", || takes(Target::Bulk { index: None })),
+    ];
+    let routes = routes
+        .route("/status", status())
+        .route("/status/", status())
+        .route("/_status", status())
+        .route("/_status/", status())
+        .route("/test", test())
+        .route("/test/", test())
+        .route("/custom/{app}", post(custom).put(custom));
+    both.into_iter()
+        .fold(routes, |routes, (path, takes)| routes.route(path, takes()).route(&format!("{path}/"), takes()))
+}
+
+fn elasticsearch(routes: Routes) -> Routes {
+    let single = |verb: Verb| {
+        let handler = move |State(gateway): Shared, Path(place): Path<Vec<String>>, request: Request| {
+            let mut place = place.into_iter();
+            let action = Action { verb, index: place.next(), id: place.next() };
+            answer(gateway, Target::Document(action), None, request)
+        };
+        post(handler).put(handler)
+    };
+    routes
+        .route("/", get(greeting))
+        .route("/{index}", any(index))
+        .route("/{index}/_bulk", post(bulk).put(bulk))
+        .route("/{index}/{type}/_bulk", post(bulk_of_type).put(bulk_of_type))
+        .route("/{index}/_doc", single(Verb::Index))
+        .route("/{index}/_doc/{id}", single(Verb::Index))
+        .route("/{index}/_create/{id}", single(Verb::Create))
+}
+
+fn splunk(routes: Routes) -> Routes {
+    let health = || get(health);
+    let routes = ["", "/", "/1.0", "/event", "/event/1.0"]
+        .into_iter()
+        .fold(routes, |routes, end| routes.route(&format!("/services/collector{end}"), post(collector)));
+    routes
+        .route("/services/collector/raw", post(raw_lines))
+        .route("/services/collector/raw/1.0", post(raw_lines))
+        .route("/services/collector/ack", post(acknowledged))
+        .route("/services/collector/ack/1.0", post(acknowledged))
+        .route("/services/collector/health", health())
+        .route("/services/collector/health/1.0", health())
+}
+
 fn takes(target: Target) -> MethodRouter<Arc<Gateway>> {
-    let handler =
-        move |State(gateway): State<Arc<Gateway>>, request: Request| answer(gateway, target, request);
+    let handler = move |State(gateway): Shared, request: Request| answer(gateway, target, None, request);
     post(handler.clone()).put(handler)
 }
 
-async fn custom(State(gateway): State<Arc<Gateway>>, Path(app): Path<String>, request: Request) -> Response {
+async fn custom(State(gateway): Shared, Path(app): Path<String>, request: Request) -> Response {
     if app.len() > APP_BYTES_MAX {
         discard(request).await;
         return respond::page(StatusCode::NOT_FOUND, "The name of an app has at most 128 bytes.");
     }
-    answer(gateway, Target::Custom(Bytes::from(app)), request).await
+    answer(gateway, Target::Custom(Bytes::from(app)), None, request).await
 }
 
-async fn about() -> Response {
-    let about = json!({
-        "name": "mozdef gateway", "version": env!("CARGO_PKG_VERSION"),
-        "paths": ["/events", "/nxlog", "/cef", "/custom/<app>", "/_bulk", "/status"],
-    });
-    respond::json(StatusCode::OK, &about)
+async fn bulk(State(gateway): Shared, Path(index): Path<String>, request: Request) -> Response {
+    let head = request.headers().clone();
+    let response = answer(Arc::clone(&gateway), Target::Bulk { index: Some(index) }, None, request).await;
+    gateway.elastic.mark(&head, response)
+}
+
+async fn bulk_of_type(state: Shared, Path((index, _)): Path<(String, String)>, request: Request) -> Response {
+    bulk(state, Path(index), request).await
+}
+
+async fn greeting(State(gateway): Shared, request: Request) -> Response {
+    if let Err(refusal) = told_right(&gateway, &request) {
+        return Dialect::OpenSearch.refused(&refusal);
+    }
+    let response = respond::json(StatusCode::OK, &gateway.elastic.greeting(request.headers()));
+    gateway.elastic.mark(request.headers(), response)
+}
+
+/// A question about one index.
+async fn index(State(gateway): Shared, Path(index): Path<String>, request: Request) -> Response {
+    let Some(response) = gateway.elastic.index(request.method(), &index) else {
+        return nothing(State(gateway), request).await;
+    };
+    asked(&gateway, request, response).await
+}
+
+/// What no path is for; among it the questions of Elasticsearch's clients.
+async fn nothing(State(gateway): Shared, request: Request) -> Response {
+    match gateway.elastic.answer(request.method(), request.uri().path()) {
+        Some(response) => asked(&gateway, request, response).await,
+        None => {
+            discard(request).await;
+            respond::page(
+                StatusCode::NOT_FOUND,
+                "Send events to /events, /_bulk or /custom/&lt;app&gt;; GET / lists all paths.",
+            )
+        }
+    }
+}
+
+async fn asked(gateway: &Gateway, request: Request, response: Response) -> Response {
+    let head = request.headers().clone();
+    let told = gateway.sender(&request).map(|_| ());
+    discard(request).await;
+    match told {
+        Ok(()) => gateway.elastic.mark(&head, response),
+        Err(refusal) => Dialect::OpenSearch.refused(&refusal),
+    }
+}
+
+/// Whoever says nothing may ask what this is; whoever says a wrong token is told so.
+fn told_right(gateway: &Gateway, request: &Request) -> Result<(), Refusal> {
+    match request.headers().contains_key(AUTHORIZATION) {
+        true => gateway.sender(request).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
+async fn collector(State(gateway): Shared, request: Request) -> Response {
+    match Asked::of(request.uri(), request.headers()) {
+        Ok(asked) => answer(gateway, Target::Hec(asked), None, request).await,
+        Err(refusal) => refused(request, Dialect::Splunk { wants_ack: false }, &refusal).await,
+    }
+}
+
+async fn raw_lines(State(gateway): Shared, request: Request) -> Response {
+    match Asked::of(request.uri(), request.headers()) {
+        Ok(asked) => answer(gateway, Target::HecRaw(asked), None, request).await,
+        Err(refusal) => refused(request, Dialect::Splunk { wants_ack: false }, &refusal).await,
+    }
+}
+
+/// Which of a client's ack ids are acknowledged.
+async fn acknowledged(State(gateway): Shared, request: Request) -> Response {
+    let splunk = Dialect::Splunk { wants_ack: false };
+    let asked = gateway.sender(&request).and_then(|_| Asked::of(request.uri(), request.headers()));
+    let channel = asked.and_then(|asked| asked.channel.ok_or(Refusal::Splunk(hec::Code::ChannelMissing)));
+    if let Err(refusal) = channel {
+        return refused(request, splunk, &refusal).await;
+    }
+    let body = axum::body::to_bytes(request.into_body(), QUESTION_BYTES_MAX).await;
+    let Some(ids) = body.ok().and_then(|body| hec::asked(&body)) else {
+        return splunk.refused(&Refusal::Splunk(hec::Code::InvalidFormat));
+    };
+    let now = gateway.intake().now();
+    hec::acks(ids.into_iter().map(|id| (id, gateway.acks.was_given(id, now))))
+}
+
+async fn health(State(gateway): Shared) -> Response {
+    hec::healthy(gateway.has_room())
+}
+
+async fn log_records(State(gateway): Shared, request: Request) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match Form::of(content_type) {
+        Some(form) => answer(gateway, Target::Otlp(form), None, request).await,
+        None => {
+            let refusal = Refusal::MediaType(content_type.unwrap_or_default().chars().take(64).collect());
+            refused(request, Dialect::Otlp(Form::Json), &refusal).await
+        }
+    }
+}
+
+fn webhook(hook: Arc<Hook>) -> MethodRouter<Arc<Gateway>> {
+    post(async move |State(gateway): Shared, request: Request| match hook.delivery(request.headers()) {
+        Ok(delivery) => answer(gateway, Target::Github(delivery), Some(&hook.name), request).await,
+        Err(refusal) => refused(request, Dialect::Plain, &refusal).await,
+    })
+}
+
+async fn refused(request: Request, dialect: Dialect, refusal: &Refusal) -> Response {
+    discard(request).await;
+    dialect.refused(refusal)
 }
 
 async fn discard(request: Request) {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return;
+    }
     let (parts, body) = request.into_parts();
     body::discard(body, &parts.headers).await;
-}
-
-async fn answer(gateway: Arc<Gateway>, target: Target, request: Request) -> Response {
-    let started = Instant::now();
-    match take(&gateway, target, request).await {
-        Ok((batch, positions)) => reply(&gateway, &batch, &positions, started.elapsed()),
-        Err(refusal) => respond::refused(&refusal),
-    }
-}
-
-fn reply(gateway: &Gateway, batch: &Batch, positions: &[Position], took: Duration) -> Response {
-    match &batch.items {
-        Some(items) => respond::bulk(items, positions, gateway.intake.log().id(), took),
-        None if batch.problems.count > 0 => respond::partly(batch.accepted, &batch.problems),
-        None => respond::taken(),
-    }
-}
-
-async fn take(
-    gateway: &Gateway,
-    target: Target,
-    request: Request,
-) -> Result<(Batch, Vec<Position>), Refusal> {
-    let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<Peer>();
-    let (envelope, encoding) = match admit(gateway, target, &parts.headers, peer) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            body::discard(body, &parts.headers).await;
-            return Err(refusal);
-        }
-    };
-    let mut share = gateway.memory.share();
-    let limit = gateway.config.body_bytes_max;
-    let body = body::read(body, &parts.headers, limit, BODY_TIMEOUT, &mut share).await?;
-    let (mut batch, _share) = if encoding.is_none() && body.len() <= INLINE_BYTES_MAX {
-        metrics().http_bytes.inc_by(body.len() as u64);
-        (batch::build(body, &envelope, &mut share)?, share)
-    } else {
-        tokio::task::spawn_blocking(move || build_large(&body, encoding, limit, &envelope, share))
-            .await
-            .map_err(|error| Refusal::Unavailable(format!("the gateway failed: {error}")))??
-    };
-    let positions = produce(gateway, &mut batch).await?;
-    Ok((batch, positions))
-}
-
-/// Everything that the head of a request says; the body is not yet read.
-fn admit(
-    gateway: &Gateway,
-    target: Target,
-    headers: &HeaderMap,
-    peer: Option<&Peer>,
-) -> Result<(Envelope, Option<Encoding>), Refusal> {
-    let principal = gateway
-        .access
-        .principal(
-            headers.get(AUTHORIZATION).map(|value| value.as_bytes()),
-            peer.and_then(|peer| peer.certificate.as_ref()),
-        )
-        .map_err(|_| Refusal::Unauthorized)?;
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if headers.get_all(CONTENT_ENCODING).iter().count() > 1 {
-        return Err(Refusal::Encoding("several".to_owned()));
-    }
-    let encoding = Encoding::of(text(CONTENT_ENCODING))?;
-    let envelope = Envelope {
-        target,
-        kind: media::kind(text(CONTENT_TYPE))?,
-        received: gateway.intake.now(),
-        principal,
-        peer: peer.map_or_else(Bytes::new, |peer| Bytes::from(peer.address.to_string())),
-        idempotency_key: idempotency_key(headers)?,
-        backfill: backfill(headers)?,
-        limits: gateway.limits,
-    };
-    Ok((envelope, encoding))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Bytes>, Refusal> {
-    const NAME: &str = "Idempotency-Key";
-    let Some(value) = headers.get(NAME) else { return Ok(None) };
-    let value = value.as_bytes();
-    if value.is_empty() || value.len() > KEY_BYTES_MAX {
-        let what = format!("{} bytes; expected 1 to {KEY_BYTES_MAX}", value.len());
-        return Err(Refusal::Header { name: NAME, what });
-    }
-    Ok(Some(Bytes::copy_from_slice(value)))
-}
-
-fn backfill(headers: &HeaderMap) -> Result<bool, Refusal> {
-    const NAME: &str = "X-MozDef-Backfill";
-    match headers.get(NAME).map(|value| value.as_bytes()) {
-        None | Some(b"0") => Ok(false),
-        Some(b"1") => Ok(true),
-        Some(_) => Err(Refusal::Header { name: NAME, what: "expected 0 or 1".to_owned() }),
-    }
-}
-
-fn build_large(
-    body: &Bytes,
-    encoding: Option<Encoding>,
-    limit: usize,
-    envelope: &Envelope,
-    mut share: Share,
-) -> Result<(Batch, Share), Refusal> {
-    let held = body.len();
-    let plain = match encoding {
-        None => body.clone(),
-        Some(encoding) => {
-            decompress(body, encoding, limit, &mut |bytes| share.grow_to(held.saturating_add(bytes)))?
-        }
-    };
-    metrics().http_bytes.inc_by(plain.len() as u64);
-    let batch = batch::build(plain, envelope, &mut share)?;
-    Ok((batch, share))
-}
-
-async fn produce(gateway: &Gateway, batch: &mut Batch) -> Result<Vec<Position>, Refusal> {
-    if batch.records.is_empty() {
-        return Ok(Vec::new());
-    }
-    let _waiting = gateway.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
-    let after_ms = gateway.config.ack_timeout_ms;
-    let produced = gateway.intake.put(std::mem::take(&mut batch.records));
-    match tokio::time::timeout(Duration::from_millis(after_ms), produced).await {
-        Ok(result) => result.map_err(|error| {
-            tracing::warn!(%error, "the log took no events; senders are told to come back");
-            Refusal::from(error)
-        }),
-        Err(_) => Err(Refusal::NotConfirmed { after_ms }),
-    }
 }

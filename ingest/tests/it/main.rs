@@ -13,4 +13,5 @@ mod hostile;
 mod memory_log;
 mod recorded;
 mod requests;
+mod shippers;
 mod tls;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig, TlsConfig};
+use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
@@ -42,25 +42,10 @@ impl Config {
 
     fn check_access(&self, found: &mut Found) {
         let http = &self.ingest.http;
-        for (name, digest) in &http.tokens {
-            let key = format!("ingest.http.tokens.{name}");
-            if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-                found.add(
-                    &key,
-                    "not a SHA-256 digest in 64 hex digits",
-                    "write what `printf %s TOKEN | sha256sum` prints, never the token itself",
-                );
-            }
-            if name.is_empty() || name.len() > 64 || name == "anonymous" || name.chars().any(char::is_control)
-            {
-                found.add(&key, "not a name for an owner", "use 1 to 64 characters other than `anonymous`");
-            }
+        for (key, what, remedy) in http.mistakes() {
+            found.add(&format!("ingest.http.{key}"), what, remedy);
         }
-        for (key, what, remedy) in http.tls.iter().flat_map(TlsConfig::mistakes) {
-            found.add(&format!("ingest.http.tls.{key}"), what, remedy);
-        }
-        let nobody_is_named =
-            http.tokens.is_empty() && !http.tls.as_ref().is_some_and(TlsConfig::names_all_clients);
+        let nobody_is_named = !http.knows_somebody();
         match http.auth {
             Auth::Token if nobody_is_named => found.add(
                 "ingest.http.auth",

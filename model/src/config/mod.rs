@@ -22,7 +22,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, Place, Problem};
-pub use self::ingest::{Auth, ClientCertificate, EventLimits, HttpConfig, IngestConfig, TlsConfig};
+pub use self::ingest::{
+    Auth, ClientCertificate, ElasticsearchConfig, EventLimits, GithubConfig, HttpConfig, IngestConfig,
+    Product, ProxiesConfig, ProxyProtocol, QuotaConfig, SourceConfig, TlsConfig,
+};
 pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,
     TopicSettings, TopicsConfig,

@@ -75,8 +75,9 @@ fn unknown_keys_get_a_suggestion_and_all_are_told() {
     check(
         "ingest:\n  http:\n    lisen: 1.2.3.4:5\n    port: 80\nadmn: {}\nshards: 2\nlisten: 127.0.0.1:1\n",
         "3:5: ingest.http.lisen: unknown key, did you mean `listen`?\n\
-         4:5: ingest.http.port: unknown key; known here: listen, auth, tokens, tls, body_bytes_max, \
-         requests_in_flight_max, ack_timeout_ms, event\n\
+         4:5: ingest.http.port: unknown key; known here: listen, auth, tokens, sources, quota, tls, proxies, elasticsearch, \
+         github, connections_max, idle_timeout_ms, body_timeout_ms, body_bytes_max, requests_in_flight_max, \
+         ack_timeout_ms, event\n\
          5:1: admn: unknown key, did you mean `admin`?\n\
          6:1: shards: unknown key, did you mean `sink.shards`?\n\
          7:1: listen: unknown key, did you mean `ingest.http.listen` or `embedded.listen` or `admin.listen`?",

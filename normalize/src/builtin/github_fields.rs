@@ -296,6 +296,6 @@ pub(super) const FIELDS: &[(&[&str], Map)] = &[
 ];
 
 /// The name of an event, if it is known.
-pub(super) fn known(event: &str) -> Option<&'static str> {
+pub(crate) fn known(event: &str) -> Option<&'static str> {
     FIELDS.iter().flat_map(|(events, _)| *events).copied().find(|known| *known == event)
 }

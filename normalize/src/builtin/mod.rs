@@ -15,7 +15,7 @@ mod epoch;
 mod eve;
 mod filterlog;
 mod geoip;
-mod github_fields;
+pub(crate) mod github_fields;
 mod github_webhooks;
 mod google_fixup;
 mod guard_duty;

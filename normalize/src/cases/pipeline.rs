@@ -93,6 +93,7 @@ fn stored(value: &str, format: Format, case: &Value, listed: Option<&Value>) -> 
         custom_endpoint: false,
         queue: case.get("options").and_then(|options| text(options, "taskexchange")),
         item: 0,
+        headers: None,
         digest: None,
     };
     let got = match normalizer.normalize(raw, &mut Tally::default()) {

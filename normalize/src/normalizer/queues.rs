@@ -108,6 +108,7 @@ mod tests {
             custom_endpoint: false,
             queue: Some("q"),
             item,
+            headers: None,
             digest: None,
         };
         match Normalizer::new(settings).normalize(raw, &mut Tally::default()) {

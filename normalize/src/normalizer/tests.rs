@@ -2,6 +2,7 @@
 
 use model::event::Limits;
 use model::time::Timestamp;
+use stream::record::Headers;
 
 use super::{Alone, Format, Normalized, Normalizer, Raw};
 use crate::chain::tally::Tally;
@@ -17,7 +18,17 @@ fn normalizer() -> Normalizer {
 
 fn normalize(value: &[u8], format: Format, endpoint: Option<&str>, custom_endpoint: bool) -> String {
     let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
-    let raw = Raw { value, format, received, endpoint, custom_endpoint, queue: None, item: 0, digest: None };
+    let raw = Raw {
+        value,
+        format,
+        received,
+        endpoint,
+        custom_endpoint,
+        queue: None,
+        item: 0,
+        headers: None,
+        digest: None,
+    };
     let mut normalizer = normalizer();
     // Twice, so that what a first event leaves behind would be seen.
     for _ in 0..2 {
@@ -25,6 +36,37 @@ fn normalize(value: &[u8], format: Format, endpoint: Option<&str>, custom_endpoi
         normalizer.normalize(raw, &mut tally);
     }
     match normalizer.normalize(raw, &mut Tally::default()) {
+        Normalized::Event { json, .. } => String::from_utf8(json.to_vec()).unwrap(),
+        Normalized::Dropped { plugin } => format!("dropped by {plugin}"),
+        Normalized::Dead { reason, detail } => format!("{reason}: {detail}"),
+    }
+}
+
+/// With headers; as the plugins get it: none run.
+pub(super) fn mapped(value: &[u8], format: Format, headers: &Headers) -> String {
+    let mut settings = Settings::from_config(&Default::default()).unwrap();
+    settings.plugins.clear();
+    with_headers(settings, value, format, headers)
+}
+
+/// With headers, and all plugins.
+pub(super) fn normalized(value: &[u8], format: Format, headers: &Headers) -> String {
+    with_headers(Settings::from_config(&Default::default()).unwrap(), value, format, headers)
+}
+
+fn with_headers(settings: Settings, value: &[u8], format: Format, headers: &Headers) -> String {
+    let raw = Raw {
+        value,
+        format,
+        received: Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap(),
+        endpoint: None,
+        custom_endpoint: false,
+        queue: None,
+        item: 0,
+        headers: Some(headers),
+        digest: None,
+    };
+    match Normalizer::new(settings).normalize(raw, &mut Tally::default()) {
         Normalized::Event { json, .. } => String::from_utf8(json.to_vec()).unwrap(),
         Normalized::Dropped { plugin } => format!("dropped by {plugin}"),
         Normalized::Dead { reason, detail } => format!("{reason}: {detail}"),
@@ -177,6 +219,7 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
         custom_endpoint: false,
         queue: None,
         item: 0,
+        headers: None,
         digest: None,
     };
     for _ in 0..2 {
@@ -215,6 +258,7 @@ fn times_without_a_zone_are_read_in_the_configured_one() {
             custom_endpoint: false,
             queue: None,
             item: 0,
+            headers: None,
             digest: None,
         };
         let Normalized::Event { json, .. } = normalizer.normalize(raw, &mut Tally::default()) else {

@@ -7,7 +7,10 @@ mod tls;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::http::{Auth, HttpConfig};
+pub use self::http::{
+    Auth, ElasticsearchConfig, GithubConfig, HttpConfig, Product, ProxiesConfig, ProxyProtocol, QuotaConfig,
+    SourceConfig,
+};
 pub use self::tls::{ClientCertificate, TlsConfig};
 
 /// Ways in.
