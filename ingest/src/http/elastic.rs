@@ -44,11 +44,10 @@ impl Elastic {
     }
 
     /// Marks an answer as Elastic's clients want it.
-    pub(super) fn mark(&self, head: &HeaderMap, mut response: Response) -> Response {
+    pub(super) fn mark(&self, head: &HeaderMap, response: &mut Response) {
         if self.is_elasticsearch(head) {
             response.headers_mut().insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
         }
-        response
     }
 
     /// The greeting at `/`. It says what the gateway is, too.

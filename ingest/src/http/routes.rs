@@ -118,9 +118,7 @@ async fn custom(State(gateway): Shared, Path(app): Path<String>, request: Reques
 }
 
 async fn bulk(State(gateway): Shared, Path(index): Path<String>, request: Request) -> Response {
-    let head = request.headers().clone();
-    let response = answer(Arc::clone(&gateway), Target::Bulk { index: Some(index) }, None, request).await;
-    gateway.elastic.mark(&head, response)
+    answer(gateway, Target::Bulk { index: Some(index) }, None, request).await
 }
 
 async fn bulk_of_type(state: Shared, Path((index, _)): Path<(String, String)>, request: Request) -> Response {
@@ -131,8 +129,9 @@ async fn greeting(State(gateway): Shared, request: Request) -> Response {
     if let Err(refusal) = told_right(&gateway, &request) {
         return Dialect::OpenSearch.refused(&refusal);
     }
-    let response = respond::json(StatusCode::OK, &gateway.elastic.greeting(request.headers()));
-    gateway.elastic.mark(request.headers(), response)
+    let mut response = respond::json(StatusCode::OK, &gateway.elastic.greeting(request.headers()));
+    gateway.elastic.mark(request.headers(), &mut response);
+    response
 }
 
 /// A question about one index.
@@ -157,12 +156,15 @@ async fn nothing(State(gateway): Shared, request: Request) -> Response {
     }
 }
 
-async fn asked(gateway: &Gateway, request: Request, response: Response) -> Response {
+async fn asked(gateway: &Gateway, request: Request, mut response: Response) -> Response {
     let head = request.headers().clone();
     let told = gateway.sender(&request).map(|_| ());
     discard(request).await;
     match told {
-        Ok(()) => gateway.elastic.mark(&head, response),
+        Ok(()) => {
+            gateway.elastic.mark(&head, &mut response);
+            response
+        }
         Err(refusal) => Dialect::OpenSearch.refused(&refusal),
     }
 }

@@ -164,10 +164,16 @@ pub(super) async fn answer(
     let started = Instant::now();
     let dialect = Dialect::of(&target);
     let single = matches!(target, Target::Document(_));
-    match take(&gateway, target, owner, request).await {
+    let is_elastic = single || matches!(target, Target::Bulk { .. });
+    let head = is_elastic.then(|| request.headers().clone());
+    let mut response = match take(&gateway, target, owner, request).await {
         Ok((batch, positions)) => reply(&gateway, dialect, single, &batch, &positions, started.elapsed()),
         Err(refusal) => dialect.refused(&refusal),
+    };
+    if let Some(head) = head {
+        gateway.elastic.mark(&head, &mut response);
     }
+    response
 }
 
 fn reply(

@@ -8,6 +8,7 @@
 )]
 
 mod authority;
+mod clients;
 mod gateway;
 mod hostile;
 mod memory_log;
