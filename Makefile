@@ -44,7 +44,7 @@ demo: rust
 # Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
 test: rust chart-tools
 	cargo build $(CI_PROFILE) --locked --workspace --bins
-	tests/servers/with kafka opensearch -- $(MAKE) --no-print-directory test-beside-servers
+	tests/servers/with kafka opensearch rabbitmq aws -- $(MAKE) --no-print-directory test-beside-servers
 
 # The end-to-end suite runs once over each log.
 test-beside-servers:
@@ -68,7 +68,7 @@ bench: rust
 faults: rust
 	cargo build $(CI_PROFILE) --locked --workspace --bins
 	MOZDEF_FUZZ_CASES=10000000 cargo test $(CI_PROFILE) --locked --workspace --lib -- differential --nocapture
-	tests/servers/with kafka opensearch -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
+	tests/servers/with kafka opensearch rabbitmq aws -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
 
 lint: deny
 	cargo fmt --all --check

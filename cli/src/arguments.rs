@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Up(Up),
     /// Run only the gateway: takes events over HTTP into Kafka.
     Gateway(OneStage),
+    /// Run only the bridge from RabbitMQ: takes events from the queues of `ingest.amqp` into Kafka.
+    Amqp(OneStage),
+    /// Run only the bridge from AWS: takes events from the queues of `ingest.sqs` into Kafka.
+    Sqs(OneStage),
     /// Run only the normalizer: raw events to MozDef's form. Needs Kafka.
     Normalizer(OneStage),
     /// Run only the correlator: events to alerts. Needs Kafka.
@@ -49,7 +53,7 @@ pub(crate) enum Command {
     Sink(OneStage),
     /// Start on a fresh folder, play sample attacks and show what happens.
     Demo(Demo),
-    /// Send log files to a gateway and wait until they are safe.
+    /// Send log files to a gateway or a queue and wait until they are safe.
     Send(Send),
     /// Search events (Lucene syntax).
     Search(Search),
@@ -118,7 +122,9 @@ pub(crate) struct Send {
     /// Files to send; `-` is standard input; `.gz` and `.zst` are decompressed.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Gateway address; by default that of the configuration.
+    /// Gateway address; by default that of the configuration. Or a queue that a bridge takes from:
+    /// `amqp(s)://[USER@]HOST[:PORT][/VHOST][?exchange=E&queue=Q&routing_key=K]` (password in $MOZDEF_PASSWORD),
+    /// `sqs://HOST/ACCOUNT/QUEUE[?region=R&endpoint=URL]` (credentials as AWS's own tools find them).
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
     /// How lines are read.

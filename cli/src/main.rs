@@ -53,6 +53,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Normalize(options) => return commands::normalize::run(config_file, options),
         Command::Up(_)
         | Command::Gateway(_)
+        | Command::Amqp(_)
+        | Command::Sqs(_)
         | Command::Normalizer(_)
         | Command::Correlator(_)
         | Command::Sink(_)
@@ -69,6 +71,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         match arguments.command {
             Command::Up(options) => commands::up::run(config, options).await,
             Command::Gateway(options) => commands::stage::run(config, Stage::Gateway, options).await,
+            Command::Amqp(options) => commands::stage::run(config, Stage::Amqp, options).await,
+            Command::Sqs(options) => commands::stage::run(config, Stage::Sqs, options).await,
             Command::Normalizer(options) => commands::stage::run(config, Stage::Normalizer, options).await,
             Command::Correlator(options) => commands::stage::run(config, Stage::Correlator, options).await,
             Command::Sink(options) => commands::stage::run(config, Stage::Sink, options).await,

@@ -32,17 +32,24 @@ pub(crate) enum Stage {
     Correlator,
     /// Events and alerts to the index.
     Sink,
+    /// Queues of AMQP to `mozdef.raw`.
+    Amqp,
+    /// Queues of SQS to `mozdef.raw`.
+    Sqs,
 }
 
 impl Stage {
     /// All, against the way of an event: who takes is there before who gives.
-    pub(crate) const ALL: [Stage; 4] = [Stage::Sink, Stage::Correlator, Stage::Normalizer, Stage::Gateway];
+    pub(crate) const ALL: [Stage; 6] =
+        [Stage::Sink, Stage::Correlator, Stage::Normalizer, Stage::Gateway, Stage::Amqp, Stage::Sqs];
 
     /// Whether the configuration asks for it. Stages of the way from raw to index always run; inputs where they are
     /// configured.
-    pub(crate) const fn is_configured(self, _config: &Config) -> bool {
+    pub(crate) fn is_configured(self, config: &Config) -> bool {
         match self {
             Stage::Gateway | Stage::Normalizer | Stage::Correlator | Stage::Sink => true,
+            Stage::Amqp => !config.ingest.amqp.is_empty(),
+            Stage::Sqs => !config.ingest.sqs.is_empty(),
         }
     }
 
@@ -53,6 +60,8 @@ impl Stage {
             Stage::Normalizer => "normalizer",
             Stage::Correlator => "correlator",
             Stage::Sink => "sink",
+            Stage::Amqp => "amqp",
+            Stage::Sqs => "sqs",
         }
     }
 }
@@ -97,6 +106,8 @@ impl Start<'_> {
             Stage::Normalizer => self.normalizer(),
             Stage::Correlator => self.correlator(),
             Stage::Sink => self.sink().await,
+            Stage::Amqp => self.amqp(),
+            Stage::Sqs => self.sqs(),
         }
     }
 
@@ -121,6 +132,21 @@ impl Start<'_> {
             probing.await;
             ("the log's probe", Ok(()))
         });
+    }
+
+    fn amqp(&mut self) -> anyhow::Result<()> {
+        let (queues, intake) = (self.config.ingest.amqp.clone(), self.intake("amqp", "amqp"));
+        ingest::amqp::check(&queues)?;
+        let running = ingest::amqp::run(queues, intake, self.shutdown.clone());
+        self.tasks.spawn(async move { ("amqp", running.await.context("the AMQP bridge stopped")) });
+        Ok(())
+    }
+
+    fn sqs(&mut self) -> anyhow::Result<()> {
+        let (queues, intake) = (self.config.ingest.sqs.clone(), self.intake("sqs", "sqs"));
+        let running = ingest::sqs::run(queues, intake, self.shutdown.clone());
+        self.tasks.spawn(async move { ("sqs", running.await.context("the SQS bridge stopped")) });
+        Ok(())
     }
 
     /// The way into the log of one input, with its word in the readiness.

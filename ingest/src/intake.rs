@@ -111,8 +111,21 @@ impl Intake {
                 record.headers.push(headers::DETAIL, detail);
                 record.headers.push(headers::VERSION, env!("CARGO_PKG_VERSION"));
             }
+            if record.topic == Topic::Dead {
+                cut(record, self.log.record_bytes_max(Topic::Dead));
+            }
         }
     }
+}
+
+/// A dead letter that no topic takes as it is keeps its beginning, and says so.
+fn cut(record: &mut NewRecord, limit: usize) {
+    let Some(excess) = record.size().checked_sub(limit).filter(|excess| *excess > 0) else { return };
+    let told = record.headers.get_str(headers::DETAIL).unwrap_or_default();
+    let detail = format!("{told}; only the beginning of {} bytes is kept", record.value.len());
+    let kept = record.value.len().saturating_sub(excess.saturating_add(detail.len()));
+    record.value = record.value.slice(..kept);
+    record.headers.set(headers::DETAIL, detail);
 }
 
 /// What a produce adds to the counters.
@@ -164,7 +177,7 @@ mod tests {
     use model::time::{Clock, Timestamp};
     use model::topic::Topic;
     use stream::local::{self, LocalOptions};
-    use stream::log::{FetchLimits, RECORD_BYTES_MAX, SharedLog};
+    use stream::log::{DEAD_RECORD_BYTES_MAX, FetchLimits, RECORD_BYTES_MAX, SharedLog};
     use stream::record::Headers;
 
     use super::Intake;
@@ -198,15 +211,20 @@ mod tests {
         let log = log(folder.path()).await;
         let intake = Intake::new(log.clone(), Clock::System, "test");
         let small = envelope().event(Bytes::from_static(b"{}"), None);
+        let huge = Bytes::from(vec![b' '; 3 * RECORD_BYTES_MAX]);
+        let huge = envelope().dead(huge, None, Reason::TooLarge, "huge");
         let large = envelope().event(Bytes::from(vec![b' '; RECORD_BYTES_MAX]), None);
         let (_trigger, mut shutdown) = stream::shutdown::channel();
-        let places = intake.put_until(vec![large, small], &mut shutdown).await.unwrap();
-        assert_eq!(places.len(), 2);
-        let limits = FetchLimits { records_max: 10, bytes_max: 32 << 20 };
+        let places = intake.put_until(vec![large, small, huge], &mut shutdown).await.unwrap();
+        assert_eq!(places.len(), 3);
+        let limits = FetchLimits { records_max: 10, bytes_max: 64 << 20 };
         let raw = log.fetch(Topic::Raw, 0, 0, limits).await.unwrap().records;
         assert_eq!(raw.iter().map(|record| &*record.value).collect::<Vec<_>>(), [b"{}"]);
         let dead = log.fetch(Topic::Dead, 0, 0, limits).await.unwrap().records;
-        assert_eq!(dead.len(), 1);
+        assert_eq!(dead.len(), 2);
+        assert!(dead[1].value.len() > RECORD_BYTES_MAX && dead[1].size() <= DEAD_RECORD_BYTES_MAX);
+        let told = dead[1].headers.get_str(headers::DETAIL);
+        assert_eq!(told, Some("huge; only the beginning of 25165824 bytes is kept"));
         assert_eq!(dead[0].headers.get_str(headers::REASON), Some(Reason::TooLarge.as_str()));
         assert_eq!(dead[0].value.len(), RECORD_BYTES_MAX);
     }

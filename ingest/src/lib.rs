@@ -6,8 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod amqp;
 pub mod cases;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod intake;
 pub mod raw;
+mod secret;
+pub mod sqs;
 pub mod tls;

@@ -15,6 +15,40 @@ pub const CUSTOM_ENDPOINT: &str = "customendpoint";
 pub const CONTENT_TYPE: &str = "content-type";
 /// Queue that brought the record; a tag of the event, where the original tagged it.
 pub const QUEUE: &str = "queue";
+/// Exchange that a message of AMQP was sent to.
+pub const AMQP_EXCHANGE: &str = "amqp-exchange";
+/// Routing key of a message of AMQP.
+pub const AMQP_ROUTING_KEY: &str = "amqp-routing-key";
+/// Content encoding of a message of AMQP.
+pub const AMQP_CONTENT_ENCODING: &str = "amqp-content-encoding";
+/// Type that a message of AMQP names.
+pub const AMQP_TYPE: &str = "amqp-type";
+/// Application that a message of AMQP names.
+pub const AMQP_APP_ID: &str = "amqp-app-id";
+/// User of a message of AMQP, as the broker has checked it.
+pub const AMQP_USER_ID: &str = "amqp-user-id";
+/// Correlation id of a message of AMQP.
+pub const AMQP_CORRELATION_ID: &str = "amqp-correlation-id";
+/// Time that a message of AMQP names: seconds since 1970, decimal.
+pub const AMQP_TIMESTAMP: &str = "amqp-timestamp";
+/// `1` where the broker has delivered a message of AMQP before.
+pub const AMQP_REDELIVERED: &str = "amqp-redelivered";
+/// Id of a message of SQS.
+pub const SQS_MESSAGE_ID: &str = "sqs-message-id";
+/// When a message of SQS was sent: milliseconds since 1970, decimal.
+pub const SQS_SENT: &str = "sqs-sent";
+/// Group of a message of a FIFO queue of SQS.
+pub const SQS_GROUP: &str = "sqs-group";
+/// Bucket of the object that a record is from.
+pub const S3_BUCKET: &str = "s3-bucket";
+/// Key of the object that a record is from.
+pub const S3_KEY: &str = "s3-key";
+/// Version, or else sum, of the object that a record is from.
+pub const S3_VERSION: &str = "s3-version";
+/// Begins the names of the sender's own attributes of a message of SQS.
+pub const SQS_ATTRIBUTE_PREFIX: &str = "sqs-attribute-";
+/// Begins the names of the sender's own headers of a message of AMQP.
+pub const AMQP_HEADER_PREFIX: &str = "amqp-header-";
 /// Address of the sender.
 pub const PEER: &str = "peer";
 /// The client's own id of the record or batch, where it gave one.
@@ -73,6 +107,9 @@ pub const INPUT_HEC_RAW: &str = "hec-raw";
 pub const INPUT_OTLP: &str = "otlp";
 /// [`INPUT`]: a webhook of GitHub.
 pub const INPUT_GITHUB: &str = "github";
+/// [`KIND`]: a dead letter that only tells where events are.
+pub const KIND_NOTIFICATION: &str = "notification";
+
 /// [`INPUT`]: a message of AMQP.
 pub const INPUT_AMQP: &str = "amqp";
 /// [`INPUT`]: a message of SQS.
@@ -100,6 +137,21 @@ pub const ALL: &[&str] = &[
     CUSTOM_ENDPOINT,
     CONTENT_TYPE,
     QUEUE,
+    AMQP_EXCHANGE,
+    AMQP_ROUTING_KEY,
+    AMQP_CONTENT_ENCODING,
+    AMQP_TYPE,
+    AMQP_APP_ID,
+    AMQP_USER_ID,
+    AMQP_CORRELATION_ID,
+    AMQP_TIMESTAMP,
+    AMQP_REDELIVERED,
+    SQS_MESSAGE_ID,
+    SQS_SENT,
+    SQS_GROUP,
+    S3_BUCKET,
+    S3_KEY,
+    S3_VERSION,
     PEER,
     CLIENT_ID,
     ITEM,

@@ -53,6 +53,8 @@ pub enum Format {
     OtlpJson,
     /// A webhook of GitHub; the event's kind is in the headers.
     Github,
+    /// A message that only tells where events are: none itself.
+    Notification,
 }
 
 /// One event as it came.
@@ -252,6 +254,10 @@ impl Normalizer {
             Format::CollectorLine => self.read_collector_line(raw, reference)?,
             Format::OtlpProtobuf | Format::OtlpJson => self.read_otlp(raw, reference)?,
             Format::Github => self.read_github(raw, reference)?,
+            Format::Notification => {
+                let detail = "it tells where events are, and is none: send it to its queue again".to_owned();
+                return Err(End::Dead(Reason::UnexpectedMessage, detail));
+            }
         }
         let mut context = Context {
             now: raw.received,

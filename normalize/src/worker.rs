@@ -187,6 +187,9 @@ fn format(headers: &Headers) -> Format {
     if essence.eq_ignore_ascii_case("text/x-syslog") {
         return Format::Syslog;
     }
+    if headers.get_str(headers::KIND) == Some(headers::KIND_NOTIFICATION) {
+        return Format::Notification;
+    }
     match headers.get_str(headers::INPUT).unwrap_or_default() {
         headers::INPUT_AMQP => Format::JsonText,
         headers::INPUT_SQS => Format::Sqs,

@@ -23,6 +23,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("fjall", &["stream"]),
     ("rdkafka", &["stream"]),
+    ("lapin", &["ingest"]),
+    ("aws-sdk-sqs", &["ingest"]),
+    ("aws-sdk-s3", &["ingest"]),
     ("tantivy", &["embedded"]),
     ("opensearch", &["sink"]),
     ("maxminddb", &["normalize"]),

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod bridges;
 mod cases;
 mod end_to_end;
 mod imports;

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aws;
 pub mod cases;
 pub mod data;
 pub mod groups;

@@ -109,13 +109,30 @@ impl Server {
         Server::start_with(folder, &config).await
     }
 
+    /// The same with environment variables.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_in(
+        folder: &Path,
+        more_config: &str,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Server> {
+        let config = write_config(folder, more_config)?;
+        Server::launch(folder, &config, variables).await
+    }
+
     /// Starts with a configuration that is there already.
     ///
     /// # Errors
     /// It does not become ready.
     pub async fn start_with(folder: &Path, config: &Path) -> anyhow::Result<Server> {
+        Server::launch(folder, config, &[]).await
+    }
+
+    async fn launch(folder: &Path, config: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Server> {
         make_topics(folder, config).await?;
-        let mut process = Process::spawn(config, "up", &[], &folder.join("mozdef.log"))?;
+        let mut process = Process::spawn(config, "up", variables, &folder.join("mozdef.log"))?;
         process.ready().await?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
         Ok(Server {

@@ -45,11 +45,8 @@ pub struct KafkaOptions {
     pub acl: bool,
 }
 
-/// A broker of a test's own. Killed when dropped; its folder stays.
-pub struct Kafka {
-    folder: PathBuf,
-    said: BTreeMap<String, String>,
-}
+/// A Kafka broker of a test's own. Killed when dropped; its folder stays.
+pub struct Kafka(Own);
 
 impl Kafka {
     /// Starts a broker on a folder (again, if it was used before: same port, same data) and waits until it answers.
@@ -57,15 +54,58 @@ impl Kafka {
     /// # Errors
     /// It does not start.
     pub async fn start(folder: &Path, options: KafkaOptions) -> anyhow::Result<Kafka> {
-        let mut kafka = Kafka { folder: folder.to_owned(), said: BTreeMap::new() };
         let mut arguments = Vec::new();
         arguments.extend(options.secure.then_some("--secure"));
         arguments.extend(options.acl.then_some("--acl"));
-        kafka.launch(&arguments).await?;
-        Ok(kafka)
+        Ok(Kafka(Own::start("kafka", folder, "bootstrap", &arguments).await?))
     }
 
-    /// Starts it again after [`Kafka::stop`] or [`Kafka::kill`]: same port, same data, same options.
+    /// Address for clients without login, as `host:port`.
+    pub fn bootstrap(&self) -> &str {
+        self.said("bootstrap")
+    }
+}
+
+impl std::ops::Deref for Kafka {
+    type Target = Own;
+
+    fn deref(&self) -> &Own {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Kafka {
+    fn deref_mut(&mut self) -> &mut Own {
+        &mut self.0
+    }
+}
+
+/// A server of a test's own, by its script in `tests/servers`. Killed when dropped; its folder stays.
+pub struct Own {
+    script: &'static str,
+    folder: PathBuf,
+    /// Its first address.
+    address: &'static str,
+    said: BTreeMap<String, String>,
+}
+
+impl Own {
+    /// Starts it on a folder and waits until it answers. `address` is the first name that it says.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(
+        script: &'static str,
+        folder: &Path,
+        address: &'static str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Own> {
+        let mut own = Own { script, folder: folder.to_owned(), address, said: BTreeMap::new() };
+        own.launch(arguments).await?;
+        Ok(own)
+    }
+
+    /// Starts it again after [`Own::stop`] or [`Own::kill`]: same port, same data, same options.
     ///
     /// # Errors
     /// It does not start.
@@ -74,9 +114,9 @@ impl Kafka {
     }
 
     async fn launch(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
-        let line = script("start", &self.folder, arguments).await?;
+        let line = script(self.script, "start", &self.folder, arguments).await?;
         self.said = line.split_whitespace().filter_map(|word| word.split_once('=')).map(owned).collect();
-        self.said.get("bootstrap").with_context(|| format!("no address in {line:?}"))?;
+        self.said.get(self.address).with_context(|| format!("no address in {line:?}"))?;
         Ok(())
     }
 
@@ -85,7 +125,7 @@ impl Kafka {
     /// # Errors
     /// The script fails.
     pub async fn stop(&self) -> anyhow::Result<()> {
-        script("stop", &self.folder, &[]).await.map(drop)
+        script(self.script, "stop", &self.folder, &[]).await.map(drop)
     }
 
     /// SIGKILL; returns when it has ended.
@@ -93,26 +133,20 @@ impl Kafka {
     /// # Errors
     /// The script fails.
     pub async fn kill(&self) -> anyhow::Result<()> {
-        script("kill", &self.folder, &[]).await.map(drop)
+        script(self.script, "kill", &self.folder, &[]).await.map(drop)
     }
 
-    /// Runs an admin tool, such as `AclCommand`; gives its output.
+    /// Runs an admin tool, such as `AclCommand` of Kafka or `list_queues` of RabbitMQ; gives its output.
     ///
     /// # Errors
     /// The tool fails.
-    pub async fn tool(&self, class: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut all = vec![class];
+    pub async fn tool(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut all = vec![name];
         all.extend(arguments);
-        script("tool", &self.folder, &all).await
+        script(self.script, "tool", &self.folder, &all).await
     }
 
-    /// Address for clients without login, as `host:port`.
-    pub fn bootstrap(&self) -> &str {
-        self.said("bootstrap")
-    }
-
-    /// What the broker said at its start: addresses `scram`, `plain`, `tls`, `scram_tls`; files `ca`, `certificate`,
-    /// `key`; `pid`. Empty for what is unknown.
+    /// What it said at its start: addresses, files, `pid`. Empty for what is unknown.
     pub fn said(&self, name: &str) -> &str {
         self.said.get(name).map(String::as_str).unwrap_or_default()
     }
@@ -123,11 +157,10 @@ impl Kafka {
     }
 }
 
-impl Drop for Kafka {
+impl Drop for Own {
     fn drop(&mut self) {
-        // A broker that stays is found by its folder; there is nobody to tell.
-        // Nobody is left to tell.
-        if command("kill", &self.folder, &[]).stdin(Stdio::null()).output().is_err() {}
+        // A server that stays is found by its folder; there is nobody to tell.
+        if command(self.script, "kill", &self.folder, &[]).stdin(Stdio::null()).output().is_err() {}
     }
 }
 
@@ -135,17 +168,17 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn command(action: &str, folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka"));
+fn command(server: &str, action: &str, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers").join(server));
     command.arg(action).arg(folder).args(arguments);
     command
 }
 
-async fn script(action: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = tokio::process::Command::from(command(action, folder, arguments));
+async fn script(server: &str, action: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = tokio::process::Command::from(command(server, action, folder, arguments));
     let output = command.stdin(Stdio::null()).output().await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(output.status.success(), "kafka {action}: {}", text(&output.stderr));
+    ensure!(output.status.success(), "{server} {action}: {}", text(&output.stderr));
     Ok(text(&output.stdout))
 }
 

@@ -31,10 +31,14 @@ pub enum Role {
     Correlator,
     /// Events and alerts to the index.
     Sink,
+    /// Queues of RabbitMQ to raw records.
+    Amqp,
+    /// Queues of SQS to raw records.
+    Sqs,
 }
 
 impl Role {
-    /// Every role, in the order of an event's way.
+    /// Every role of a site that takes events by HTTP, in the order of an event's way.
     pub const ALL: [Role; 4] = [Role::Gateway, Role::Normalizer, Role::Correlator, Role::Sink];
 
     /// The subcommand.
@@ -44,13 +48,15 @@ impl Role {
             Role::Normalizer => "normalizer",
             Role::Correlator => "correlator",
             Role::Sink => "sink",
+            Role::Amqp => "amqp",
+            Role::Sqs => "sqs",
         }
     }
 
     /// The stages that it counts as.
     pub fn stages(self) -> &'static [&'static str] {
         match self {
-            Role::Gateway => &["gateway"],
+            Role::Gateway | Role::Amqp | Role::Sqs => &["gateway"],
             Role::Normalizer => &["normalizer"],
             Role::Correlator => &["match", "window"],
             Role::Sink => &["event_sink", "alert_sink"],
@@ -83,6 +89,20 @@ impl Site {
     /// # Errors
     /// The topics cannot be made, or the index cannot be served.
     pub async fn new(brokers: &str, partitions: u32, kafka: &str, more: &str) -> anyhow::Result<Arc<Site>> {
+        Site::with_inputs(brokers, partitions, kafka, "", more).await
+    }
+
+    /// The same with more inputs: keys of `ingest`, without indentation.
+    ///
+    /// # Errors
+    /// As [`Site::new`].
+    pub async fn with_inputs(
+        brokers: &str,
+        partitions: u32,
+        kafka: &str,
+        inputs: &str,
+        more: &str,
+    ) -> anyhow::Result<Arc<Site>> {
         let mut folder = tempfile::Builder::new().prefix("mozdef-site-").tempdir()?;
         folder.disable_cleanup(std::env::var_os("MOZDEF_TEST_KEEP").is_some());
         let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
@@ -90,10 +110,11 @@ impl Site {
         let prefix = fresh_prefix();
         let config = folder.path().join("mozdef.yaml");
         let kafka: String = kafka.lines().map(|line| format!("    {line}\n")).collect();
+        let inputs: String = inputs.lines().map(|line| format!("  {line}\n")).collect();
         let text = format!(
             "log:\n  kafka:\n    brokers: [\"{brokers}\"]\n    prefix: \"{prefix}\"\n    \
              topics: {{ partitions: {partitions}, replication: 1 }}\n{kafka}\
-             admin:\n  listen: 127.0.0.1:0\ningest:\n  http:\n    listen: 127.0.0.1:0\nsink:\n  url: {}\n  \
+             admin:\n  listen: 127.0.0.1:0\ningest:\n  http:\n    listen: 127.0.0.1:0\n{inputs}sink:\n  url: {}\n  \
              bulk_wait_ms: 50\ncorrelate:\n  revise_ms: 0\n{more}",
             index.url
         );
@@ -161,7 +182,8 @@ impl Member {
     /// The process ends at once.
     pub async fn spawn(site: &Arc<Site>, role: Role, instance: &str) -> anyhow::Result<Member> {
         let log = site.folder.path().join(format!("{}-{instance}.log", role.command()));
-        let variables = [("MOZDEF_INSTANCE", instance)];
+        let [key, secret] = crate::aws::CREDENTIALS;
+        let variables = [("MOZDEF_INSTANCE", instance), key, secret];
         let mut process = Process::spawn(&site.config, role.command(), &variables, &log)?;
         process.read_until("admin").await?;
         let gateway = (role == Role::Gateway).then(|| process.address("gateway"));

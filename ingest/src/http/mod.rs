@@ -36,7 +36,7 @@ mod quota;
 mod refusal;
 mod respond;
 mod routes;
-mod split;
+pub(crate) mod split;
 mod take;
 
 use std::sync::Arc;

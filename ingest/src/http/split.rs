@@ -16,19 +16,19 @@ use model::event::{Limits, ParseError, scan_value};
 
 /// An event, or what should have been one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// Where it lies in the body. Never empty.
-    pub(super) range: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// Why it is no event.
-    pub(super) problem: Option<ParseError>,
+    pub(crate) problem: Option<ParseError>,
 }
 
 /// More events than one request may bring.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 /// Splits JSON. Byte numbers in problems count from the start of the body.
-pub(super) fn split_json(body: &[u8], limits: &Limits, pieces_max: usize) -> Result<Vec<Piece>, TooMany> {
+pub(crate) fn split_json(body: &[u8], limits: &Limits, pieces_max: usize) -> Result<Vec<Piece>, TooMany> {
     let first = start(body);
     // The size is checked here, so that an event too large is still known in its whole extent.
     let scan = Limits { bytes_max: usize::MAX, ..*limits };
@@ -53,7 +53,7 @@ pub(super) fn split_json(body: &[u8], limits: &Limits, pieces_max: usize) -> Res
 }
 
 /// Splits lines of text. Blank lines are no events; a carriage return at the end belongs to the line's end.
-pub(super) fn split_lines(body: &[u8], limits: &Limits, pieces_max: usize) -> Result<Vec<Piece>, TooMany> {
+pub(crate) fn split_lines(body: &[u8], limits: &Limits, pieces_max: usize) -> Result<Vec<Piece>, TooMany> {
     let mut pieces = Vec::new();
     let mut at = start(body);
     while at < body.len() {
@@ -72,7 +72,7 @@ pub(super) fn split_lines(body: &[u8], limits: &Limits, pieces_max: usize) -> Re
 }
 
 /// Number of the line, from 1, in which a byte lies.
-pub(super) fn line_number(body: &[u8], at: usize) -> usize {
+pub(crate) fn line_number(body: &[u8], at: usize) -> usize {
     1 + memchr::memchr_iter(b'\n', body.get(..at).unwrap_or(body)).count()
 }
 

@@ -37,7 +37,51 @@ impl Config {
         for (key, what, remedy) in self.log.kafka.iter().flat_map(KafkaConfig::mistakes) {
             found.add(&format!("log.kafka.{key}"), what, remedy);
         }
+        self.check_queues(&mut found);
         found.0
+    }
+
+    /// Queues of AMQP and SQS, each alone, and that their names are distinct.
+    fn check_queues(&self, found: &mut Found) {
+        let (amqp, sqs) = (&self.ingest.amqp, &self.ingest.sqs);
+        let of_amqp =
+            amqp.iter().map(|(name, entry)| ("amqp", name, entry.principal(), entry.mistakes(), entry.event));
+        let of_sqs =
+            sqs.iter().map(|(name, entry)| ("sqs", name, entry.principal(), entry.mistakes(), entry.event));
+        let mut known: Vec<(&str, &str)> = Vec::new();
+        for (input, name, principal, mistakes, event) in of_amqp.chain(of_sqs) {
+            let key = format!("ingest.{input}.{name}");
+            for (below, what, remedy) in mistakes {
+                let key = if below.is_empty() { key.clone() } else { format!("{key}.{below}") };
+                found.add(&key, what, remedy);
+            }
+            if known.contains(&(input, principal)) {
+                let what = format!("another entry of `ingest.{input}` is known as `{principal}` too");
+                found.add(
+                    &key,
+                    what,
+                    "give one of them a `principal` of its own: ids of events are made with it",
+                );
+            }
+            known.push((input, principal));
+            self.check_limits(&key, event, found);
+        }
+    }
+
+    /// What an input has taken must not be dead at the next stage.
+    fn check_limits(&self, key: &str, event: EventLimits, found: &mut Found) {
+        let EventLimits { bytes_max, depth_max, fields_max } = self.normalize.event;
+        for (name, taken, allowed) in [
+            ("bytes_max", event.bytes_max, bytes_max),
+            ("depth_max", event.depth_max, depth_max),
+            ("fields_max", event.fields_max, fields_max),
+        ] {
+            if taken > allowed {
+                let what = format!("{allowed} is less than `{key}` takes");
+                let remedy = format!("use at least `{key}.event.{name}` ({taken})");
+                found.add(&format!("normalize.event.{name}"), what, remedy);
+            }
+        }
     }
 
     fn check_access(&self, found: &mut Found) {

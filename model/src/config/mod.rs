@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::{ConfigError, Place, Problem};
 pub use self::ingest::{
-    Auth, ClientCertificate, ElasticsearchConfig, EventLimits, GithubConfig, HttpConfig, IngestConfig,
-    Product, ProxiesConfig, ProxyProtocol, QuotaConfig, SourceConfig, TlsConfig,
+    AmqpConfig, AmqpTls, Auth, ClientCertificate, ElasticsearchConfig, EventLimits, ExchangeKind,
+    GithubConfig, HttpConfig, IngestConfig, Product, ProxiesConfig, ProxyProtocol, QueueKind, QuotaConfig,
+    SourceConfig, SqsConfig, SqsTakes, TlsConfig, WithoutMessageId,
 };
 pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,

@@ -258,3 +258,29 @@ fn the_schema_describes_every_key() {
     assert_eq!(http.pointer("/additionalProperties"), Some(&false.into()));
     assert_eq!(http.pointer("/properties/ack_timeout_ms/maximum"), Some(&25000.into()));
 }
+
+#[test]
+fn queues_are_checked() {
+    check("ingest: {amqp: {a: {}, b: {queue: x, tls: {ca_file: /ca}}}, sqs: {c: {queue: events}}}", "");
+    check(
+        "ingest: {amqp: {a: {servers: ['u:p@h:1']}}}",
+        "1:21: ingest.amqp.a.servers[0]: `h:1` is not host:port; write it as in `rabbit.example.org:5672`, without user \
+         and password",
+    );
+    check(
+        "ingest: {amqp: {a: {}, b: {}}}",
+        "1:24: ingest.amqp.b: another entry of `ingest.amqp` is known as `eventtask` too; give one of them a \
+         `principal` of its own: ids of events are made with it",
+    );
+    check(
+        "ingest: {sqs: {a: {queue: 'x/y', endpoint: sqs, role_arn: me}}}",
+        "1:26: ingest.sqs.a.queue: `x/y` is neither the URL nor the name of a queue; write it as in \
+         `https://sqs.eu-central-1.amazonaws.com/123456789012/events`
+1:43: ingest.sqs.a.endpoint: `sqs` is no address; write it as in `https://sqs.example.org`, without user and password
+1:58: ingest.sqs.a.role_arn: `me` is no ARN; write it as in `arn:aws:iam::123456789012:role/reader`",
+    );
+    check(
+        "ingest: {sqs: {a: {queue: q, event: {depth_max: 90}}}}",
+        "normalize.event.depth_max: 64 is less than `ingest.sqs.a` takes; use at least `ingest.sqs.a.event.depth_max` (90)",
+    );
+}

@@ -1,4 +1,4 @@
-//! `mozdef send`: files of log lines to a gateway, and back only when they are safe.
+//! `mozdef send`: files of log lines to a gateway or a queue, and back only when they are safe.
 //!
 //! In: files (plain, `.gz`, `.zst`) or standard input. Out: requests of up to
 //! 500 events, several under way at once, each repeated under one
@@ -6,6 +6,7 @@
 
 mod post;
 mod read;
+mod target;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::output;
 
 pub(crate) use post::{Posted, Poster};
 pub(crate) use read::{Batch, Kind};
+use target::Target;
 
 /// Requests under way at once.
 const IN_FLIGHT_MAX: usize = 4;
@@ -44,17 +46,17 @@ pub(crate) struct Summary {
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, options: Send) -> anyhow::Result<ExitCode> {
     let to = options.to.clone().unwrap_or_else(|| format!("http://{}", loaded.config.ingest.http.listen));
-    let poster = Arc::new(Poster::new(&to, options.backfill)?);
+    let target = Arc::new(Target::new(&to, options.backfill).await?);
     let bar = progress_bar();
     let started = Instant::now();
-    let summary = send_all(&options, &poster, &bar).await;
+    let summary = send_all(&options, &target, &bar).await;
     bar.finish_and_clear();
     let summary = summary?;
     report(&summary, started, options.json);
     Ok(if summary.refused_count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn send_all(options: &Send, poster: &Arc<Poster>, bar: &ProgressBar) -> anyhow::Result<Summary> {
+async fn send_all(options: &Send, target: &Arc<Target>, bar: &ProgressBar) -> anyhow::Result<Summary> {
     let (sender, mut batches) = mpsc::channel::<Batch>(IN_FLIGHT_MAX);
     let reader = {
         let settings = read::Settings {
@@ -72,9 +74,9 @@ async fn send_all(options: &Send, poster: &Arc<Poster>, bar: &ProgressBar) -> an
     let mut summary = Summary::default();
     while let Some(batch) = batches.recv().await {
         let place = places.clone().acquire_owned().await.context("the sender was closed")?;
-        let poster = poster.clone();
+        let target = target.clone();
         under_way.spawn(async move {
-            let result = poster.post(&batch).await;
+            let result = target.post(&batch).await;
             drop(place);
             (batch, result)
         });

@@ -1,17 +1,24 @@
 //! Ways in: one file and one key an input. An input that is not in the configuration does not run, but for the HTTP
 //! gateway.
 
+mod amqp;
 mod http;
+mod sqs;
 mod tls;
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::amqp::{AmqpConfig, AmqpTls, ExchangeKind, QueueKind, WithoutMessageId};
 pub use self::http::{
     Auth, ElasticsearchConfig, GithubConfig, HttpConfig, Product, ProxiesConfig, ProxyProtocol, QuotaConfig,
     SourceConfig,
 };
 pub use self::tls::{ClientCertificate, TlsConfig};
+
+pub use self::sqs::{SqsConfig, SqsTakes};
 
 /// Ways in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +26,10 @@ pub use self::tls::{ClientCertificate, TlsConfig};
 pub struct IngestConfig {
     /// The HTTP gateway.
     pub http: HttpConfig,
+    /// Queues of RabbitMQ, by a name of your own.
+    pub amqp: BTreeMap<String, AmqpConfig>,
+    /// Queues of Amazon SQS, by a name of your own.
+    pub sqs: BTreeMap<String, SqsConfig>,
 }
 
 /// Limits of one event.
