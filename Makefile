@@ -16,7 +16,7 @@ export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
 # Log of the end-to-end suite: local, kafka, or both one after the other.
 MOZDEF_TEST_LOG ?= local
-BENCHES := model:event normalize:normalize stream:log ingest:gateway sink:sink embedded:index correlate:window correlate:rules tests:whole
+BENCHES := model:event normalize:normalize stream:log ingest:gateway ingest:syslog sink:sink embedded:index correlate:window correlate:rules tests:whole
 
 .PHONY: help run demo test cases bench faults lint rust chart-tools deny test-beside-servers
 
@@ -44,7 +44,7 @@ demo: rust
 # Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
 test: rust chart-tools
 	cargo build $(CI_PROFILE) --locked --workspace --bins
-	tests/servers/with kafka opensearch rabbitmq aws -- $(MAKE) --no-print-directory test-beside-servers
+	tests/servers/with kafka opensearch rabbitmq aws shippers -- $(MAKE) --no-print-directory test-beside-servers
 
 # The end-to-end suite runs once over each log.
 test-beside-servers:
@@ -68,7 +68,7 @@ bench: rust
 faults: rust
 	cargo build $(CI_PROFILE) --locked --workspace --bins
 	MOZDEF_FUZZ_CASES=10000000 cargo test $(CI_PROFILE) --locked --workspace --lib -- differential --nocapture
-	tests/servers/with kafka opensearch rabbitmq aws -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
+	tests/servers/with kafka opensearch rabbitmq aws shippers -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
 
 lint: deny
 	cargo fmt --all --check

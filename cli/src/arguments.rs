@@ -45,6 +45,13 @@ pub(crate) enum Command {
     Amqp(OneStage),
     /// Run only the bridge from AWS: takes events from the queues of `ingest.sqs` into Kafka.
     Sqs(OneStage),
+    /// Run only the syslog listeners of `ingest.syslog`. Needs Kafka.
+    Syslog(OneStage),
+    /// Run only the puller of Papertrail's events (`ingest.papertrail`). Needs Kafka.
+    Papertrail(OneStage),
+    /// Run only the puller of Google Cloud Pub/Sub's messages (`ingest.pubsub`). Needs Kafka.
+    #[command(name = "pubsub")]
+    PubSub(OneStage),
     /// Run only the normalizer: raw events to MozDef's form. Needs Kafka.
     Normalizer(OneStage),
     /// Run only the correlator: events to alerts. Needs Kafka.
@@ -125,6 +132,8 @@ pub(crate) struct Send {
     /// Gateway address; by default that of the configuration. Or a queue that a bridge takes from:
     /// `amqp(s)://[USER@]HOST[:PORT][/VHOST][?exchange=E&queue=Q&routing_key=K]` (password in $MOZDEF_PASSWORD),
     /// `sqs://HOST/ACCOUNT/QUEUE[?region=R&endpoint=URL]` (credentials as AWS's own tools find them).
+    /// Or a syslog listener: `syslog://HOST:PORT`, `syslog+tls://`, `syslog+udp://` (PEM files in $MOZDEF_TLS_CA,
+    /// $MOZDEF_TLS_CERTIFICATE and $MOZDEF_TLS_KEY).
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
     /// How lines are read.

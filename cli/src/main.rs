@@ -55,6 +55,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         | Command::Gateway(_)
         | Command::Amqp(_)
         | Command::Sqs(_)
+        | Command::Syslog(_)
+        | Command::Papertrail(_)
+        | Command::PubSub(_)
         | Command::Normalizer(_)
         | Command::Correlator(_)
         | Command::Sink(_)
@@ -73,6 +76,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Gateway(options) => commands::stage::run(config, Stage::Gateway, options).await,
             Command::Amqp(options) => commands::stage::run(config, Stage::Amqp, options).await,
             Command::Sqs(options) => commands::stage::run(config, Stage::Sqs, options).await,
+            Command::Syslog(options) => commands::stage::run(config, Stage::Syslog, options).await,
+            Command::Papertrail(options) => commands::stage::run(config, Stage::Papertrail, options).await,
+            Command::PubSub(options) => commands::stage::run(config, Stage::PubSub, options).await,
             Command::Normalizer(options) => commands::stage::run(config, Stage::Normalizer, options).await,
             Command::Correlator(options) => commands::stage::run(config, Stage::Correlator, options).await,
             Command::Sink(options) => commands::stage::run(config, Stage::Sink, options).await,

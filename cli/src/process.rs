@@ -41,6 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) struct Process {
     /// Where the gateway listens, if it runs here.
     pub gateway: Option<SocketAddr>,
+    /// Names and addresses of the syslog listeners.
+    pub syslog: Vec<(String, String)>,
     /// Where the index answers, if it is known.
     pub index: Option<String>,
     /// Where the admin listener is.
@@ -60,6 +62,7 @@ pub(crate) struct Process {
 /// Listeners are bound before anything else, so that a taken port is told at once.
 struct Listeners {
     gateway: Option<TcpListener>,
+    syslog: Option<ingest::syslog::Listeners>,
     index: Option<TcpListener>,
 }
 
@@ -115,6 +118,10 @@ impl Process {
             true => Some(bind(config.ingest.http.listen, "ingest.http.listen").await?),
             false => None,
         };
+        let syslog = match stages.contains(&Stage::Syslog) {
+            true => Some(ingest::syslog::bind(&config.ingest.syslog).await?),
+            false => None,
+        };
         let admin = bind(config.admin.listen, "admin.listen").await?;
         let sources = Arc::new(Sources::new(clock.clone()));
         if config.log.kafka.is_none() {
@@ -127,12 +134,13 @@ impl Process {
             (admin.local_addr()?, index.as_ref().map(TcpListener::local_addr).transpose()?);
         Ok(Process {
             gateway: gateway.as_ref().map(TcpListener::local_addr).transpose()?,
+            syslog: syslog.as_ref().map(ingest::syslog::Listeners::addresses).unwrap_or_default(),
             index: config.sink.url.clone().or_else(|| embedded.map(|address| format!("http://{address}"))),
             admin: listening,
             sources,
             config: config.clone(),
             stages,
-            listeners: Listeners { gateway, index },
+            listeners: Listeners { gateway, syslog, index },
             ready,
             trigger,
             shutdown,
@@ -159,6 +167,7 @@ impl Process {
             log: self.sources.log.get().context("no log is open")?,
             index: self.index.as_deref(),
             gateway: self.listeners.gateway.take(),
+            syslog: self.listeners.syslog.take(),
             clock: &clock,
             shutdown: &self.shutdown,
             ready: &self.ready,

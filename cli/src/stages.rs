@@ -26,6 +26,12 @@ use crate::readiness::{Part, Readiness};
 pub(crate) enum Stage {
     /// Requests to `mozdef.raw`.
     Gateway,
+    /// Syslog messages to `mozdef.raw`.
+    Syslog,
+    /// Events of Papertrail to `mozdef.raw`.
+    Papertrail,
+    /// Messages of Google Cloud Pub/Sub to `mozdef.raw`.
+    PubSub,
     /// `mozdef.raw` to `mozdef.events`.
     Normalizer,
     /// `mozdef.events` to `mozdef.matches`, and on to `mozdef.alerts`.
@@ -40,13 +46,25 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// All, against the way of an event: who takes is there before who gives.
-    pub(crate) const ALL: [Stage; 6] =
-        [Stage::Sink, Stage::Correlator, Stage::Normalizer, Stage::Gateway, Stage::Amqp, Stage::Sqs];
+    pub(crate) const ALL: [Stage; 9] = [
+        Stage::Sink,
+        Stage::Correlator,
+        Stage::Normalizer,
+        Stage::Gateway,
+        Stage::Amqp,
+        Stage::Sqs,
+        Stage::Syslog,
+        Stage::Papertrail,
+        Stage::PubSub,
+    ];
 
     /// Whether the configuration asks for it. Stages of the way from raw to index always run; inputs where they are
     /// configured.
     pub(crate) fn is_configured(self, config: &Config) -> bool {
         match self {
+            Stage::Syslog => !config.ingest.syslog.is_empty(),
+            Stage::Papertrail => !config.ingest.papertrail.is_empty(),
+            Stage::PubSub => !config.ingest.pubsub.is_empty(),
             Stage::Gateway | Stage::Normalizer | Stage::Correlator | Stage::Sink => true,
             Stage::Amqp => !config.ingest.amqp.is_empty(),
             Stage::Sqs => !config.ingest.sqs.is_empty(),
@@ -57,6 +75,9 @@ impl Stage {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Stage::Gateway => "gateway",
+            Stage::Syslog => "syslog",
+            Stage::Papertrail => "papertrail",
+            Stage::PubSub => "pubsub",
             Stage::Normalizer => "normalizer",
             Stage::Correlator => "correlator",
             Stage::Sink => "sink",
@@ -88,6 +109,8 @@ pub(crate) struct Start<'a> {
     pub index: Option<&'a str>,
     /// The gateway's listener, where it runs.
     pub gateway: Option<TcpListener>,
+    /// The syslog listeners, where they run.
+    pub syslog: Option<ingest::syslog::Listeners>,
     /// The time.
     pub clock: &'a Clock,
     /// Tells the loops to end.
@@ -103,6 +126,9 @@ impl Start<'_> {
     pub(crate) async fn stage(&mut self, stage: Stage) -> anyhow::Result<()> {
         match stage {
             Stage::Gateway => self.gateway(),
+            Stage::Syslog => self.syslog(),
+            Stage::Papertrail => self.papertrail(),
+            Stage::PubSub => self.pubsub(),
             Stage::Normalizer => self.normalizer(),
             Stage::Correlator => self.correlator(),
             Stage::Sink => self.sink().await,
@@ -146,6 +172,28 @@ impl Start<'_> {
         let (queues, intake) = (self.config.ingest.sqs.clone(), self.intake("sqs", "sqs"));
         let running = ingest::sqs::run(queues, intake, self.shutdown.clone());
         self.tasks.spawn(async move { ("sqs", running.await.context("the SQS bridge stopped")) });
+        Ok(())
+    }
+
+    fn syslog(&mut self) -> anyhow::Result<()> {
+        let listeners = self.syslog.take().context("there are no syslog listeners")?;
+        let running = ingest::syslog::run(listeners, self.intake("syslog", "syslog"), self.shutdown.clone());
+        self.tasks.spawn(async move { ("syslog", running.await.context("the syslog listeners stopped")) });
+        Ok(())
+    }
+
+    fn papertrail(&mut self) -> anyhow::Result<()> {
+        let config = self.config.ingest.papertrail.clone();
+        let intake = self.intake("papertrail", "papertrail");
+        let running = ingest::papertrail::run(config, intake, self.shutdown.clone());
+        self.tasks.spawn(async move { ("papertrail", running.await.context("Papertrail's puller stopped")) });
+        Ok(())
+    }
+
+    fn pubsub(&mut self) -> anyhow::Result<()> {
+        let config = self.config.ingest.pubsub.clone();
+        let running = ingest::pubsub::run(config, self.intake("pubsub", "pubsub"), self.shutdown.clone());
+        self.tasks.spawn(async move { ("pubsub", running.await.context("Pub/Sub's puller stopped")) });
         Ok(())
     }
 

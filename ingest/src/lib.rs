@@ -7,12 +7,19 @@
 #![forbid(unsafe_code)]
 
 pub mod amqp;
+mod backoff;
 pub mod cases;
+mod fetch;
 #[cfg(test)]
 mod fuzz;
 pub mod http;
 pub mod intake;
+pub mod papertrail;
+mod progress;
+pub mod pubsub;
 pub mod raw;
 mod secret;
+mod slices;
 pub mod sqs;
+pub mod syslog;
 pub mod tls;

@@ -50,9 +50,7 @@ impl Source {
             .with(headers::INPUT, self.input)
             .with(headers::PRINCIPAL, self.principal.clone())
             .with(headers::PEER, self.peer.clone());
-        for (name, value) in self.more.iter() {
-            base.push(name.to_owned(), value.clone());
-        }
+        base.extend(&self.more);
         Envelope { input: self.input, principal: self.principal.clone(), base }
     }
 }

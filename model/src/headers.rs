@@ -13,7 +13,7 @@ pub const ENDPOINT: &str = "endpoint";
 pub const CUSTOM_ENDPOINT: &str = "customendpoint";
 /// Media type of the value: `application/json` (default) or `text/x-syslog`.
 pub const CONTENT_TYPE: &str = "content-type";
-/// Queue that brought the record; a tag of the event, where the original tagged it.
+/// Queue, subscription or account that brought the record; a tag of the event, where the original tagged it.
 pub const QUEUE: &str = "queue";
 /// Exchange that a message of AMQP was sent to.
 pub const AMQP_EXCHANGE: &str = "amqp-exchange";
@@ -55,6 +55,8 @@ pub const PEER: &str = "peer";
 pub const CLIENT_ID: &str = "client-id";
 /// Number of the record within the client's batch, decimal.
 pub const ITEM: &str = "item";
+/// Minutes east of Greenwich of the event's times without a zone, decimal, where the input knows.
+pub const ZONE_MINUTES: &str = "zone-minutes";
 /// `1` for history that is loaded: indexed, but no part in live rules.
 pub const BACKFILL: &str = "backfill";
 /// The event's id (hex), where it differs from the key or the key is another thing.
@@ -109,6 +111,12 @@ pub const INPUT_OTLP: &str = "otlp";
 pub const INPUT_GITHUB: &str = "github";
 /// [`KIND`]: a dead letter that only tells where events are.
 pub const KIND_NOTIFICATION: &str = "notification";
+/// When Pub/Sub took the message, RFC 3339.
+pub const PUBSUB_PUBLISH_TIME: &str = "pubsub-publish-time";
+/// The message's ordering key in Pub/Sub.
+pub const PUBSUB_ORDERING_KEY: &str = "pubsub-ordering-key";
+/// What the names of headers begin with that hold attributes of a Pub/Sub message.
+pub const PUBSUB_ATTRIBUTE_PREFIX: &str = "pubsub-attribute-";
 
 /// [`INPUT`]: a message of AMQP.
 pub const INPUT_AMQP: &str = "amqp";
@@ -122,9 +130,17 @@ pub const INPUT_CLOUDTRAIL: &str = "cloudtrail";
 pub const INPUT_GUARD_DUTY: &str = "guardduty";
 /// [`INPUT`]: a line of an object in a bucket.
 pub const INPUT_S3: &str = "s3";
+/// [`INPUT`]: a message of a syslog listener.
+pub const INPUT_SYSLOG: &str = "syslog";
+/// [`INPUT`]: an event of Papertrail's search API.
+pub const INPUT_PAPERTRAIL: &str = "papertrail";
+/// [`INPUT`]: the data of a message of Google Cloud Pub/Sub.
+pub const INPUT_PUBSUB: &str = "pubsub";
 
 /// [`KIND`]: nothing received before `RECEIVED` is still to come in this partition.
 pub const KIND_HEARTBEAT: &str = "heartbeat";
+/// [`KIND`]: how far a puller has come, in `mozdef.control`.
+pub const KIND_PROGRESS: &str = "progress";
 /// [`KIND`]: a map of watermarks in `mozdef.matches`.
 pub const KIND_WATERMARK: &str = "watermark";
 
@@ -155,6 +171,9 @@ pub const ALL: &[&str] = &[
     PEER,
     CLIENT_ID,
     ITEM,
+    ZONE_MINUTES,
+    PUBSUB_PUBLISH_TIME,
+    PUBSUB_ORDERING_KEY,
     BACKFILL,
     HEC_HOST,
     HEC_SOURCE,

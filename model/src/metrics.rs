@@ -108,6 +108,7 @@ table! {
     INPUT_BYTES = "mozdef_input_bytes_total", "Bytes of the values an input has put into the log.", ["input"];
     INPUT_FAILURES = "mozdef_input_failures_total", "Times an input could not reach or understand its source, by kind.", ["input", "kind"];
     INPUT_UP = "mozdef_input_up", "1 while an input is connected to its source, by the source's name in the configuration.", ["input", "source"];
+    SYSLOG_UDP_LOST = "mozdef_syslog_udp_lost_total", "Datagrams that the kernel dropped because a syslog listener's buffer was full, by listener.", ["listener"];
     COMMITS = "mozdef_commits_total", "Atomic commits, by consumer group.", ["group"];
     COMMIT_SECONDS = "mozdef_commit_seconds", "Seconds that one durable commit of the local log took.", [];
     LAG = "mozdef_lag_records", "Records between a consumer group and the last stable offset of its topic.", ["group", "topic", "partition"];
@@ -158,6 +159,8 @@ pub struct Metrics {
     pub input_failures: IntCounterVec,
     /// See [`INPUT_UP`].
     pub input_up: IntGaugeVec,
+    /// See [`SYSLOG_UDP_LOST`].
+    pub syslog_udp_lost: IntCounterVec,
     /// See [`COMMITS`].
     pub commits: IntCounterVec,
     /// See [`COMMIT_SECONDS`].
@@ -240,6 +243,7 @@ impl Metrics {
             input_bytes: counters(r, &INPUT_BYTES),
             input_failures: counters(r, &INPUT_FAILURES),
             input_up: gauges(r, &INPUT_UP),
+            syslog_udp_lost: counters(r, &SYSLOG_UDP_LOST),
             commits: counters(r, &COMMITS),
             commit_seconds: seconds(r, &COMMIT_SECONDS),
             lag: gauges(r, &LAG),

@@ -13,7 +13,7 @@ use model::config::NormalizeConfig;
 use model::event::Event;
 use model::time::Timestamp;
 use normalize::chain::tally::Tally;
-use normalize::normalizer::{Format, Normalized, Normalizer, Raw};
+use normalize::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
 use normalize::plugin::{Context, Outcome, Plugin, PluginError};
 use normalize::start::Settings;
 
@@ -107,6 +107,7 @@ fn measure(name: &str, value: &str, format: Format, plugins: Plugins) {
         queue: None,
         item: 0,
         headers: None,
+        sender: Sender::default(),
         digest: None,
     };
     let mut run = |count: u32| {

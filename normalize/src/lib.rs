@@ -9,6 +9,7 @@ pub mod cases;
 pub mod chain;
 pub mod dates;
 pub mod geoip_database;
+mod inputs;
 pub mod key_mapping;
 pub mod marks;
 pub mod normalizer;

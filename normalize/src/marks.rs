@@ -25,16 +25,25 @@ pub enum Kind {
     Tags,
     /// A plugin that failed: its changes were undone.
     Plugin,
-    /// Bytes that are not UTF-8, or lone surrogates: now U+FFFD.
+    /// Bytes that are not UTF-8: read as Latin-1; lone surrogates: now U+FFFD.
     Encoding,
     /// Keys that stood more than once in an object: the last one stands.
     DuplicateKeys,
+    /// A priority that is none, or a payload that breaks off: kept as text.
+    Syslog,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 6] =
-        [Kind::Time, Kind::Number, Kind::Tags, Kind::Plugin, Kind::Encoding, Kind::DuplicateKeys];
+    pub const ALL: [Kind; 7] = [
+        Kind::Time,
+        Kind::Number,
+        Kind::Tags,
+        Kind::Plugin,
+        Kind::Encoding,
+        Kind::DuplicateKeys,
+        Kind::Syslog,
+    ];
 
     /// The label.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +54,7 @@ impl Kind {
             Kind::Plugin => "plugin",
             Kind::Encoding => "encoding",
             Kind::DuplicateKeys => "duplicate_keys",
+            Kind::Syslog => "syslog",
         }
     }
 }

@@ -6,7 +6,9 @@
 
 mod collector;
 mod github;
+mod lines;
 mod otlp;
+mod pullers;
 mod queues;
 
 use model::config::SitesConfig;
@@ -23,8 +25,8 @@ use crate::geoip_database::GeoDatabase;
 use crate::key_mapping::{self, Mapper, Mapping, write_time};
 use crate::marks::{Kind, Marks};
 use crate::plugin::{Context, Metadata, Outcome};
+use crate::schema;
 use crate::start::Settings;
-use crate::{schema, syslog};
 
 /// How the bytes of a record are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,19 @@ pub enum Format {
     Github,
     /// A message that only tells where events are: none itself.
     Notification,
+    /// One event of Papertrail's search API.
+    Papertrail,
+    /// The data of one Pub/Sub message: a JSON object.
+    PubSub,
+}
+
+/// The device that sent a syslog message, as its listener knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sender<'r> {
+    /// Its address, or its relay's: it stands in for a host that the message does not name.
+    pub peer: Option<&'r str>,
+    /// Minutes east of Greenwich of its times without a zone.
+    pub zone_minutes: Option<i32>,
 }
 
 /// One event as it came.
@@ -76,6 +91,8 @@ pub struct Raw<'r> {
     pub item: usize,
     /// Everything that its record's headers say, where it has some: a few formats put parts of the event there.
     pub headers: Option<&'r Headers>,
+    /// Who sent it, where that is known.
+    pub sender: Sender<'r>,
     /// Digest of what it was made of, written to `mozdef.digest`: by it the sink tells a repetition from a conflict.
     pub digest: Option<Hex>,
 }
@@ -238,13 +255,13 @@ impl Normalizer {
 
     /// Reads, maps and runs the chain; false when a plugin failed.
     fn attempt(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<bool, End> {
-        let reference = Reference { received: raw.received, zone_minutes: self.zone_minutes };
+        let zone_minutes = raw.sender.zone_minutes.unwrap_or(self.zone_minutes);
+        let reference = Reference { received: raw.received, zone_minutes };
         self.marks.clear();
         self.event.clear();
         self.event.set_limits(&self.limits.for_normal_form());
         match raw.format {
             Format::Json => self.read_json(raw, reference)?,
-            Format::Syslog => self.read_syslog(raw.value, reference)?,
             Format::JsonText => self.read_json_text(raw, reference)?,
             Format::Sqs => self.read_sqs(raw, reference)?,
             Format::Sns => self.read_sns(raw, reference)?,
@@ -258,6 +275,9 @@ impl Normalizer {
                 let detail = "it tells where events are, and is none: send it to its queue again".to_owned();
                 return Err(End::Dead(Reason::UnexpectedMessage, detail));
             }
+            Format::Syslog => self.read_message(raw, reference)?,
+            Format::Papertrail => self.read_papertrail(raw, reference)?,
+            Format::PubSub => self.read_pubsub(raw)?,
         }
         let mut context = Context {
             now: raw.received,
@@ -325,28 +345,6 @@ impl Normalizer {
         if raw.custom_endpoint {
             self.event.set_member("customendpoint", true)?;
         }
-        Ok(())
-    }
-
-    fn read_syslog(&mut self, value: &[u8], reference: Reference) -> Result<(), End> {
-        if value.trim_ascii().is_empty() {
-            return Err(ParseError::Empty.into());
-        }
-        if value.len() > self.limits.bytes_max {
-            return Err(ParseError::TooLarge { bytes: value.len(), limit: self.limits.bytes_max }.into());
-        }
-        let line = String::from_utf8_lossy(value);
-        if matches!(line, std::borrow::Cow::Owned(_)) {
-            self.marks.add(Kind::Encoding, "syslog: bytes that are not UTF-8 became U+FFFD".to_owned());
-        }
-        let message = syslog::parse(&line, reference);
-        let context = key_mapping::Context {
-            reference,
-            received: &self.received,
-            hostname: &self.hostname,
-            queue: None,
-        };
-        syslog::write(&message, context, &mut self.event)?;
         Ok(())
     }
 

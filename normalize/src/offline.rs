@@ -6,7 +6,7 @@ use model::config::NormalizeConfig;
 use model::time::Timestamp;
 
 use crate::chain::tally::Tally;
-use crate::normalizer::{Alone, Format, Normalized, Normalizer, Raw};
+use crate::normalizer::{Alone, Format, Normalized, Normalizer, Raw, Sender};
 use crate::plugin::Metadata;
 use crate::start::{Settings, StartError};
 
@@ -94,6 +94,7 @@ impl Offline {
             queue: None,
             item: 0,
             headers: None,
+            sender: Sender::default(),
             digest: None,
         };
         match self.normalizer.normalize(raw, &mut Tally::default()) {

@@ -20,7 +20,7 @@ use stream::record::{Headers, NewRecord, Record};
 use stream::worker::{Worker, WorkerOptions};
 
 use crate::chain::tally::Tally;
-use crate::normalizer::{Format, Normalized, Normalizer, Raw};
+use crate::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
 use crate::start::{Settings, StartError};
 
 /// How the stage is run.
@@ -114,6 +114,7 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
         queue: record.headers.get_str(headers::QUEUE),
         item: item(&record.headers).try_into().unwrap_or(usize::MAX),
         headers: Some(&record.headers),
+        sender: sender(&record.headers),
         digest: Some(digest(record)),
     };
     match normalizer.normalize(raw, tally) {
@@ -181,6 +182,7 @@ fn received(record: &Record) -> Timestamp {
     header.map_or(record.appended, Timestamp::from_millis)
 }
 
+/// By the media type where it says syslog, else by the input.
 fn format(headers: &Headers) -> Format {
     let media_type = headers.get_str(headers::CONTENT_TYPE).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -201,6 +203,8 @@ fn format(headers: &Headers) -> Format {
         headers::INPUT_OTLP if essence.eq_ignore_ascii_case("application/x-protobuf") => Format::OtlpProtobuf,
         headers::INPUT_OTLP => Format::OtlpJson,
         headers::INPUT_GITHUB => Format::Github,
+        headers::INPUT_PAPERTRAIL => Format::Papertrail,
+        headers::INPUT_PUBSUB => Format::PubSub,
         _ => Format::Json,
     }
 }
@@ -208,6 +212,15 @@ fn format(headers: &Headers) -> Format {
 /// Which event of its message a record is, from 0.
 fn item(headers: &Headers) -> u32 {
     headers.get_str(headers::ITEM).and_then(|item| item.parse().ok()).unwrap_or_default()
+}
+
+/// Only a syslog listener's peer is the device itself, or its relay; any other is somebody's shipper.
+fn sender(headers: &Headers) -> Sender<'_> {
+    let is_listener = headers.get_str(headers::INPUT) == Some(headers::INPUT_SYSLOG);
+    Sender {
+        peer: headers.get_str(headers::PEER).filter(|peer| is_listener && !peer.is_empty()),
+        zone_minutes: headers.get_str(headers::ZONE_MINUTES).and_then(|minutes| minutes.parse().ok()),
+    }
 }
 
 /// The id a record has already; that of the client's id; else that of its place.

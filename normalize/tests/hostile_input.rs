@@ -9,7 +9,7 @@ use model::config::NormalizeConfig;
 use model::event::{Event, Limits};
 use model::time::Timestamp;
 use normalize::chain::tally::Tally;
-use normalize::normalizer::{Format, Normalized, Normalizer, Raw};
+use normalize::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
 use normalize::start::Settings;
 use proptest::prelude::*;
 
@@ -29,6 +29,7 @@ fn check(normalizer: &mut Normalizer, value: &[u8], format: Format, custom_endpo
         queue: None,
         item: 0,
         headers: None,
+        sender: Sender::default(),
         digest: None,
     };
     match normalizer.normalize(raw, &mut Tally::default()) {

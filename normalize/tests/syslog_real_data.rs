@@ -11,7 +11,7 @@ use model::event::Event;
 use model::time::Timestamp;
 use normalize::dates::Reference;
 use normalize::offline::{Input, Offline, Result as Normalized};
-use normalize::syslog::{self, Shape};
+use normalize::syslog::{self, Payload, Shape};
 use serde_json::Value;
 
 fn folder() -> Option<PathBuf> {
@@ -81,16 +81,21 @@ fn every_line_gives_an_event() {
             };
             let event = Event::from_json(std::str::from_utf8(json).unwrap()).unwrap();
             let summary = event.member_str("summary").unwrap_or_default();
-            let text = syslog::parse(&shown, Reference::utc(received())).text.trim_start_matches(' ');
+            let (readable, is_text) = syslog::read_text(&line);
+            let message = syslog::parse(&readable, Reference::utc(received()));
+            let text = message.text.trim_start_matches(' ');
             assert!(
                 summary.trim_start_matches(' ') == text
                     || summary == "UNKNOWN"
-                    || shown.contains(summary) && text.is_empty(),
+                    || shown.contains(summary) && text.is_empty()
+                    || message.payload.is_some(),
                 "{shown}: {summary}"
             );
             let errors = event.member("mozdef").and_then(|m| m.as_object()?.get("errors"));
-            let is_text = std::str::from_utf8(&line).is_ok();
-            assert_eq!(errors.is_none(), is_text, "{}: {errors:?} of {shown}", path.display());
+            let odd = !is_text
+                || message.odd_priority.is_some()
+                || matches!(message.payload, Some(Payload::Broken(_)));
+            assert_eq!(errors.is_some(), odd, "{}: {errors:?} of {shown}", path.display());
             count += 1;
         }
     }
@@ -138,4 +143,42 @@ fn what_is_rfc_5424_to_the_letter_is_told_from_what_is_not() {
     }
     assert!(valid > 40, "{valid}");
     assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Every device whose message holds CEF or LEEF is named by the event, with the fields that it sent.
+#[test]
+fn cef_and_leef_of_every_vendor_are_read() {
+    let Some(folder) = folder() else { return };
+    let mut offline = Offline::new(&NormalizeConfig::default(), None).unwrap();
+    let mut count = 0;
+    for name in ["sc4s-cef-leef.jsonl", "logstash-codec-cef.jsonl"] {
+        for line in lines(&folder.join("../cef-leef").join(name)) {
+            let shown = String::from_utf8_lossy(&line).into_owned();
+            let Normalized::Event(json) = offline.normalize(Input::Syslog, &line, received()) else {
+                panic!("no event of {shown}");
+            };
+            let event: Value = serde_json::from_slice(json).unwrap();
+            // Pieces of messages that were cut are text.
+            let bars = shown.matches('|').count();
+            let begins = shown.find("CEF:").or_else(|| shown.find("LEEF:"));
+            if begins.is_none_or(|at| at > 150) || bars < 6 {
+                continue;
+            }
+            let details = &event["details"];
+            assert!(
+                details["signatureid"].is_string() || details["eventid"].is_string(),
+                "{shown}\n{event:#}"
+            );
+            if shown.contains("src=1") {
+                let read = details["sourceipaddress"].is_string() || details["src"].is_string();
+                assert!(read, "{shown}\n{event:#}");
+            }
+            let header = shown.split("EF:").next().unwrap_or_default();
+            if header.contains(" sc4s-host-1 ") {
+                assert_eq!(event["hostname"], "sc4s-host-1", "{shown}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count}");
 }

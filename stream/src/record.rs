@@ -45,6 +45,11 @@ impl Headers {
         }
     }
 
+    /// Appends all of another, without copying names or values.
+    pub fn extend(&mut self, more: &Headers) {
+        self.0.extend_from_slice(&more.0);
+    }
+
     /// The first header of this name.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v)

@@ -24,7 +24,7 @@ use model::headers;
 use model::time::{Clock, Timestamp};
 use model::topic::Topic;
 use normalize::chain::tally::Tally;
-use normalize::normalizer::{Format, Normalized, Normalizer, Raw};
+use normalize::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
 use normalize::start::Settings;
 use serde_json::{Value, json};
 use stream::log::FetchLimits;
@@ -86,6 +86,7 @@ fn j1(records: &[String]) -> f64 {
                 queue: None,
                 item: 0,
                 headers: None,
+                sender: Sender::default(),
                 digest: None,
             };
             let normalized = normalizer.normalize(std::hint::black_box(raw), &mut tally);

@@ -14,7 +14,7 @@ fn every_recorded_case_of_a_known_area_passes() {
         ("query", 350),
         ("schema", 5),
         ("util", 52),
-        ("workers", 2),
+        ("workers", 4),
     ] {
         let passed = report.areas.iter().find(|found| found.name == area).map_or(0, |found| found.passed);
         assert!(passed >= least, "{area}: {passed} passed, {least} expected");

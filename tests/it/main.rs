@@ -17,3 +17,5 @@ mod imports;
 mod kafka;
 mod kills;
 mod project_files;
+mod pullers;
+mod shippers;

@@ -9,6 +9,7 @@
 pub mod aws;
 pub mod cases;
 pub mod data;
+pub mod fakes;
 pub mod groups;
 pub mod index;
 pub mod load;

@@ -160,6 +160,11 @@ impl Server {
         self.process.terminate().await
     }
 
+    /// What its output named: an address, with its path.
+    pub fn said(&self, name: &str) -> String {
+        self.process.address(name)
+    }
+
     /// Process id.
     pub fn id(&self) -> Option<u32> {
         self.process.id()

@@ -32,6 +32,9 @@ pub(crate) fn addresses(process: &Process) {
     if let Some(gateway) = process.gateway {
         output::line(&format!("gateway  http://{gateway}/events"));
     }
+    for (name, address) in &process.syslog {
+        output::line(&format!("syslog-{name} {address}"));
+    }
     if let Some(index) = &process.index {
         output::line(&format!("index    {index}"));
     }

@@ -89,3 +89,29 @@ impl Authority {
         file
     }
 }
+
+#[allow(dead_code, reason = "unit tests and the tests over sockets use different ones")]
+impl Authority {
+    /// A TLS connection of a client that trusts this authority and shows its own certificate.
+    pub(crate) async fn connect(
+        &self,
+        address: std::net::SocketAddr,
+        own: &Pair,
+    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der().into()).unwrap();
+        let chain = rustls::pki_types::CertificateDer::pem_file_iter(&own.certificate).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_file(&own.key).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain.collect::<Result<_, _>>().unwrap(), key)
+            .unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        connector.connect(address.ip().into(), stream).await.unwrap()
+    }
+}

@@ -15,4 +15,5 @@ mod memory_log;
 mod recorded;
 mod requests;
 mod shippers;
+mod syslog;
 mod tls;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig};
+use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig, SyslogTransport};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
@@ -31,6 +31,9 @@ impl Config {
             Err(error) => found.add("", format!("cannot be written as JSON: {error}"), "use UTF-8 paths"),
         }
         self.check_access(&mut found);
+        for (key, what, remedy) in self.ingest.mistakes() {
+            found.add(&key, what, remedy);
+        }
         self.check_listeners(&mut found);
         self.check_sizes(&mut found);
         self.check_times(&mut found);
@@ -106,17 +109,25 @@ impl Config {
     }
 
     fn check_listeners(&self, found: &mut Found) {
-        let mut open = vec![("ingest.http.listen", self.ingest.http.listen)];
-        for (key, address, beyond) in self.inner_listeners() {
+        let mut open = vec![("ingest.http.listen".to_owned(), self.ingest.http.listen)];
+        let inner = self.inner_listeners().map(|(key, address, beyond)| (key.to_owned(), address, beyond));
+        for (key, address, beyond) in inner.chain(self.stream_listeners()) {
             if let Some(remedy) = beyond.filter(|_| !is_loopback(address)) {
                 let what = format!("{address} is beyond loopback, and this listener has no authentication");
-                found.add(key, what, remedy);
+                found.add(&key, what, remedy);
             }
             if let Some((other, _)) = open.iter().find(|(_, taken)| collide(*taken, address)) {
-                found.add(key, format!("{address} is taken by `{other}`"), "use another port");
+                found.add(&key, format!("{address} is taken by `{other}`"), "use another port");
             }
             open.push((key, address));
         }
+    }
+
+    /// Syslog listeners that no other listener may stand in the way of; datagrams have ports of their own.
+    fn stream_listeners(&self) -> impl Iterator<Item = (String, SocketAddr, Option<&'static str>)> {
+        let streams =
+            self.ingest.syslog.iter().filter(|(_, syslog)| syslog.transport != SyslogTransport::Udp);
+        streams.map(|(name, syslog)| (format!("ingest.syslog.{name}.listen"), syslog.listen, None))
     }
 
     /// Listeners that trust whoever reaches them, with what to do where they must not be beyond loopback. The embedded

@@ -284,3 +284,40 @@ fn queues_are_checked() {
         "normalize.event.depth_max: 64 is less than `ingest.sqs.a` takes; use at least `ingest.sqs.a.event.depth_max` (90)",
     );
 }
+
+#[test]
+fn inputs_with_names_are_checked() {
+    let check = |yaml: &str, expected: &[&str]| {
+        let config: String = format!("ingest:\n{yaml}");
+        let found = mistakes(&config);
+        let found: Vec<&str> = found.lines().map(|line| line.split_once(": ").unwrap().1).collect();
+        assert_eq!(found, expected, "{yaml}");
+    };
+    assert!(Config::from_yaml("ingest: {syslog: {edge: {listen: '0.0.0.0:514', allow: [10.0.0.0/8]}, u: {listen: '127.0.0.1:8080', transport: udp}}}").is_ok());
+    check(
+        "  syslog:\n    edge: {listen: '0.0.0.0:514'}\n",
+        &[
+            "ingest.syslog.edge.listen: 0.0.0.0:514 is beyond loopback, and nothing says who may send; add networks to `allow`; 0.0.0.0/0 and ::/0 let anybody send",
+        ],
+    );
+    check(
+        "  syslog:\n    a: {listen: '127.0.0.1:8080', allow: [x]}\n",
+        &[
+            "ingest.syslog.a.allow: \"x\" is no network; write networks such as 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+            "ingest.syslog.a.listen: 127.0.0.1:8080 is taken by `ingest.http.listen`; use another port",
+        ],
+    );
+    check(
+        "  papertrail:\n    acme: {url: ftp://x}\n",
+        &[
+            "ingest.papertrail.acme.token_file: no API token; name a file, or an environment variable in `token_env`",
+            "ingest.papertrail.acme.url: \"ftp://x\" is no http address; begin with https://",
+        ],
+    );
+    check(
+        "  pubsub:\n    logs: {subscription: logs}\n",
+        &[
+            "ingest.pubsub.logs.subscription: \"logs\" is no subscription's full name; write projects/PROJECT/subscriptions/NAME",
+        ],
+    );
+}

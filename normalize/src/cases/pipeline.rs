@@ -8,7 +8,7 @@ use super::dispatch::metadata;
 use super::{Outcome, body, hostname, now, text, wanted};
 use crate::builtin;
 use crate::chain::tally::Tally;
-use crate::normalizer::{Alone, Format, Normalized, Normalizer, Raw};
+use crate::normalizer::{Alone, Format, Normalized, Normalizer, Raw, Sender};
 use crate::plugin::Metadata;
 use crate::start::Settings;
 
@@ -76,6 +76,7 @@ pub(super) fn run(case: &Value, listed: Option<&Value>) -> Outcome {
 pub(super) fn run_worker(file: &str, case: &Value, listed: Option<&Value>) -> Outcome {
     match file {
         "sns_sqs" => stored(&body(case.get("input_sqs_body")), Format::Sns, case, listed),
+        "pubsub" => stored(&body(case.get("input")), Format::PubSub, case, listed),
         _ => Outcome::NotYetSupported(format!("there is no input {file}")),
     }
 }
@@ -91,9 +92,10 @@ fn stored(value: &str, format: Format, case: &Value, listed: Option<&Value>) -> 
         received: now(case),
         endpoint: None,
         custom_endpoint: false,
-        queue: case.get("options").and_then(|options| text(options, "taskexchange")),
+        queue: queue(case, format),
         item: 0,
         headers: None,
+        sender: Sender::default(),
         digest: None,
     };
     let got = match normalizer.normalize(raw, &mut Tally::default()) {
@@ -109,6 +111,12 @@ fn stored(value: &str, format: Format, case: &Value, listed: Option<&Value>) -> 
         return Outcome::NotYetSupported(format!("plugin {name}"));
     }
     compare(&as_decided(got), &as_decided(without_bulk(stored.clone())), case)
+}
+
+/// Where the message came from: as the case says, else the subscription that the recorder had.
+fn queue(case: &Value, format: Format) -> Option<&str> {
+    let said = case.get("options").and_then(|options| text(options, "taskexchange"));
+    said.or((format == Format::PubSub).then_some("projects/p/subscriptions/s"))
 }
 
 /// A plugin that the case needs and that is not built: by the recorded list, or by the words of what was dropped.

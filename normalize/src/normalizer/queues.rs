@@ -109,6 +109,7 @@ mod tests {
             queue: Some("q"),
             item,
             headers: None,
+            sender: Default::default(),
             digest: None,
         };
         match Normalizer::new(settings).normalize(raw, &mut Tally::default()) {

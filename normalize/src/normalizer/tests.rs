@@ -4,7 +4,7 @@ use model::event::Limits;
 use model::time::Timestamp;
 use stream::record::Headers;
 
-use super::{Alone, Format, Normalized, Normalizer, Raw};
+use super::{Alone, Format, Normalized, Normalizer, Raw, Sender};
 use crate::chain::tally::Tally;
 use crate::plugin::Metadata;
 use crate::start::Settings;
@@ -27,6 +27,7 @@ fn normalize(value: &[u8], format: Format, endpoint: Option<&str>, custom_endpoi
         queue: None,
         item: 0,
         headers: None,
+        sender: Sender::default(),
         digest: None,
     };
     let mut normalizer = normalizer();
@@ -64,6 +65,7 @@ fn with_headers(settings: Settings, value: &[u8], format: Format, headers: &Head
         queue: None,
         item: 0,
         headers: Some(headers),
+        sender: Sender::default(),
         digest: None,
     };
     match Normalizer::new(settings).normalize(raw, &mut Tally::default()) {
@@ -104,10 +106,7 @@ fn a_syslog_line_runs_through_its_plugins() {
 #[test]
 fn bytes_that_are_not_text_are_taken_and_marked() {
     let json = normalize(b"Mar  3 13:06:56 h sudo: caf\xe9 \xff", Format::Syslog, None, false);
-    contains(
-        &json,
-        &["\"summary\":\"caf\u{fffd} \u{fffd}\"", r#""errors":["syslog: bytes that are not UTF-8"#],
-    );
+    contains(&json, &["\"summary\":\"café ÿ\"", r#""errors":["syslog: bytes that are not UTF-8"#]);
 }
 
 #[test]
@@ -220,6 +219,7 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
         queue: None,
         item: 0,
         headers: None,
+        sender: Sender::default(),
         digest: None,
     };
     for _ in 0..2 {
@@ -233,7 +233,7 @@ fn a_plugin_that_fails_is_told_and_the_others_do_their_work() {
                 r#""summary":"Accepted publickey"#,
                 r#""sourceipaddress":"10.2.3.4""#,
                 r#""plugins":["parse_sshd","sshdFindIP","ipFixup","geoip"]"#,
-                r#""errors":["syslog: bytes that are not UTF-8 became U+FFFD","plugin first: too old","plugin last: it panicked"]"#,
+                r#""errors":["syslog: bytes that are not UTF-8 were read as Latin-1","plugin first: too old","plugin last: it panicked"]"#,
             ],
         );
     }
@@ -259,6 +259,7 @@ fn times_without_a_zone_are_read_in_the_configured_one() {
             queue: None,
             item: 0,
             headers: None,
+            sender: Sender::default(),
             digest: None,
         };
         let Normalized::Event { json, .. } = normalizer.normalize(raw, &mut Tally::default()) else {
@@ -266,4 +267,87 @@ fn times_without_a_zone_are_read_in_the_configured_one() {
         };
         contains(std::str::from_utf8(json).unwrap(), &[&format!(r#""utctimestamp":"{expected}""#)]);
     }
+}
+
+/// An event of an input with a shape of its own.
+fn of_input(value: &str, format: Format, queue: Option<&str>, sender: Sender<'_>) -> String {
+    let settings = Settings::from_config(&model::config::NormalizeConfig {
+        hostname: "m".to_owned(),
+        ..Default::default()
+    });
+    let mut normalizer = Normalizer::new(settings.unwrap());
+    let received = Timestamp::parse_rfc3339("2020-03-04T05:06:07Z").unwrap();
+    let raw = Raw {
+        value: value.as_bytes(),
+        format,
+        received,
+        endpoint: None,
+        custom_endpoint: false,
+        queue,
+        item: 0,
+        headers: None,
+        sender,
+        digest: None,
+    };
+    match normalizer.normalize(raw, &mut Tally::default()) {
+        Normalized::Event { json, .. } => String::from_utf8(json.to_vec()).unwrap(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn papertrail_keeps_severity_and_address() {
+    let of_input = |value: &str| of_input(value, Format::Papertrail, Some("acme"), Sender::default());
+    let record = r#"{"id":"7711561783320576","received_at":"2020-03-04T05:05:00-07:00","generated_at":"2020-03-04T05:04:00-07:00",
+        "hostname":"abc","source_name":"abc-1","source_ip":"208.75.57.121","program":"CROND","severity":"Notice","facility":"Cron",
+        "message":"one\ntwo"}"#;
+    let json = of_input(record);
+    contains(
+        &json,
+        &[
+            r#""tags":["papertrail","acme"]"#,
+            r#""category":"syslog""#,
+            r#""severity":"NOTICE""#,
+            r#""summary":"one two""#,
+            r#""hostname":"abc""#,
+            r#""processname":"CROND""#,
+            r#""utctimestamp":"2020-03-04T12:04:00+00:00""#,
+            r#""source_ip":"208.75.57.121""#,
+            r#""sourceipaddress":"208.75.57.121""#,
+            r#""id":"7711561783320576""#,
+        ],
+    );
+    contains(&of_input(r#"{"message":"hello","tags":"a"}"#), &[r#""summary":"hello""#, r#""tags":"a""#]);
+    contains(&of_input("[1]"), &["Dead", "NotAnObject"]);
+}
+
+#[test]
+fn pubsub_data_is_the_details() {
+    let queue = Some("projects/p/subscriptions/s");
+    let of_input = |value: &str| of_input(value, Format::PubSub, queue, Sender::default());
+    let json = of_input(r#"{"foo":"bar","tags":["x"]}"#);
+    contains(
+        &json,
+        &[r#""details":{"foo":"bar","tags":["x"]}"#, r#""tags":["projects/p/subscriptions/s","pubsub"]"#],
+    );
+    contains(&of_input("garbage"), &["Dead", "MalformedJson"]);
+    contains(&of_input("7"), &["Dead", "NotAnObject"]);
+}
+
+#[test]
+fn a_listener_knows_the_device_and_its_zone() {
+    let sender = Sender { peer: Some("10.1.2.3"), zone_minutes: Some(120) };
+    let of_input = |value: &str| of_input(value, Format::Syslog, None, sender);
+    let json = of_input("<13>Mar  4 07:00:00 h x: y");
+    contains(
+        &json,
+        &[
+            r#""hostname":"h""#,
+            r#""eventsourceipaddress":"10.1.2.3""#,
+            r#""utctimestamp":"2020-03-04T05:00:00+00:00""#,
+        ],
+    );
+    contains(&of_input("<13>text"), &[r#""hostname":"10.1.2.3""#]);
+    // Around New Year, and in another zone: the latest year that is not more than a day ahead.
+    contains(&of_input("<13>Dec 31 23:59:59 h x: y"), &["2019-12-31T21:59:59+00:00"]);
 }

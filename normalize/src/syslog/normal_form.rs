@@ -1,56 +1,121 @@
 //! A syslog message in normal form, shaped as syslog-ng's JSON is after key
 //! mapping, so that the same plugins and rules fit.
 
-use model::event::{EditError, Event, New, Path};
+use model::event::{EditError, Event, New, Path, Value};
 
-use super::{Message, Shape, severity};
+use super::{Message, Payload, Shape, payload, severity};
 use crate::key_mapping::{Context, write_time};
 
-/// Writes the message into `event`, which is empty. An error means that the result is too large.
+/// What the event holds already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// Nothing: every field of the header is written.
+    Empty,
+    /// A mapped payload: the header gives only what is not there.
+    Payload,
+}
+
+/// Writes the message into `event`. A report in its payload is written too, JSON is not. An error means that the result
+/// is too large.
 ///
 /// # Errors
 /// [`EditError`] when the event's limits are reached.
-pub fn write(message: &Message<'_>, context: Context<'_>, event: &mut Event) -> Result<(), EditError> {
-    event.set_member("receivedtimestamp", context.received)?;
-    event.set_member("mozdefhostname", context.hostname)?;
-    event.set_member("details", New::EmptyObject)?;
-    event.set_member("category", "syslog")?;
-    event.set_member("source", "syslog")?;
-    event.set_member("type", "event")?;
-    if let Some(summary) = summary(message) {
-        event.set_member("summary", summary)?;
+pub fn write(
+    message: &Message<'_>,
+    filling: Filling,
+    context: Context<'_>,
+    event: &mut Event,
+) -> Result<(), EditError> {
+    let mut header = Header { event, only_missing: filling == Filling::Payload };
+    if filling == Filling::Empty {
+        header.event.set_member("receivedtimestamp", context.received)?;
+        header.event.set_member("mozdefhostname", context.hostname)?;
+        header.event.set_member("details", New::EmptyObject)?;
     }
-    match message.time {
-        Some(time) => {
-            let mut text = String::with_capacity(32);
-            write_time(time, &mut text);
-            event.set_member("utctimestamp", &text)?;
-            event.set_member("timestamp", &text)?;
+    header.set("category", "syslog")?;
+    header.set("source", "syslog")?;
+    header.set("type", "event")?;
+    header.times(message, context)?;
+    header.fields(message)?;
+    structured_data(message, header.event)?;
+    if let Some(count) = repeated(message.text) {
+        header.detail("repeated", count)?;
+    }
+    if let Some(Payload::Report(report)) = &message.payload {
+        return payload::write(report, message.before_payload, context.reference, header.event);
+    }
+    match summary(message) {
+        Some(summary) => header.set("summary", summary),
+        None => Ok(()),
+    }
+}
+
+/// Writes fields of the header.
+struct Header<'e> {
+    event: &'e mut Event,
+    only_missing: bool,
+}
+
+impl Header<'_> {
+    fn set(&mut self, member: &str, value: &str) -> Result<(), EditError> {
+        if self.only_missing && self.event.member(member).is_some() {
+            return Ok(());
         }
-        None => event.set_member("utctimestamp", context.received)?,
+        self.event.set_member(member, value)
     }
-    if let Some(hostname) = message.hostname {
-        event.set_member("hostname", hostname)?;
+
+    fn detail<'v>(&mut self, key: &str, value: impl Into<New<'v>>) -> Result<(), EditError> {
+        let details = self.event.member("details").and_then(Value::as_object);
+        if self.only_missing && details.is_some_and(|details| details.get(key).is_some()) {
+            return Ok(());
+        }
+        self.event.set_in("details", key, value)
     }
-    if let Some(program) = message.program {
-        event.set_member("processname", program)?;
-        // A path names a program by its last part.
-        let name = if program.starts_with('/') { program.rsplit('/').next() } else { None };
-        event.set_in("details", "program", name.filter(|name| !name.is_empty()).unwrap_or(program))?;
+
+    /// A payload that has a time of its own has both fields.
+    fn times(&mut self, message: &Message<'_>, context: Context<'_>) -> Result<(), EditError> {
+        if self.only_missing && self.event.member("timestamp").is_some() {
+            return Ok(());
+        }
+        let Some(time) = message.time else { return self.set("utctimestamp", context.received) };
+        let mut text = String::with_capacity(32);
+        write_time(time, &mut text);
+        self.event.set_member("utctimestamp", &text)?;
+        self.event.set_member("timestamp", &text)
     }
-    if let Some(process_id) = message.process_id {
-        event.set_member("processid", process_id)?;
+
+    fn fields(&mut self, message: &Message<'_>) -> Result<(), EditError> {
+        if let Some(hostname) = message.hostname {
+            self.set("hostname", hostname)?;
+        }
+        if let Some(program) = message.program {
+            self.set("processname", program)?;
+            // A path names a program by its last part.
+            let name = if program.starts_with('/') { program.rsplit('/').next() } else { None };
+            self.detail("program", name.filter(|name| !name.is_empty()).unwrap_or(program))?;
+        }
+        if let Some(process_id) = message.process_id {
+            self.set("processid", process_id)?;
+        }
+        if let Some(priority) = message.priority {
+            self.set("facility", severity::facility_of(priority))?;
+        }
+        if let Some(severity) = message.priority.map(severity::of_priority).or(message.severity_word) {
+            self.set("severity", severity)?;
+        }
+        match message.message_id {
+            Some(message_id) => self.detail("msgid", message_id),
+            None => Ok(()),
+        }
     }
-    if let Some(priority) = message.priority {
-        event.set_member("facility", severity::facility_of(priority))?;
-    }
-    if let Some(severity) = message.priority.map(severity::of_priority).or(message.severity_word) {
-        event.set_member("severity", severity)?;
-    }
-    if let Some(message_id) = message.message_id {
-        event.set_in("details", "msgid", message_id)?;
-    }
-    structured_data(message, event)
+}
+
+/// `last message repeated 3 times`, and `message repeated 3 times: [ … ]` as rsyslog writes it.
+fn repeated(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(['-', ' ']);
+    let count = text.strip_prefix("last ").unwrap_or(text).strip_prefix("message repeated ")?;
+    let (count, rest) = count.split_once(' ')?;
+    rest.starts_with("time").then(|| count.parse().ok()).flatten()
 }
 
 /// The text; where there is none, the structured data. Spaces in front are relays' and programs' habit, not text.

@@ -25,9 +25,41 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
         message.text = start;
         // Without a stamp only a tag right after the priority can be told from text.
         let tag = start.strip_prefix(':').unwrap_or(start);
-        take_tag(tag.trim_start_matches(' '), &mut message);
+        if !take_cisco(start, &mut message) {
+            take_tag(tag.trim_start_matches(' '), &mut message);
+        }
     }
     message
+}
+
+/// `42: host: 1d02h: %SYS-5-CONFIG_I: text`: a device without a clock counts its messages or its time up. True where the
+/// line is such a one.
+fn take_cisco<'l>(start: &'l str, message: &mut Message<'l>) -> bool {
+    const FRONT_BYTES_MAX: usize = 128;
+    let Some(at) = start.find('%').filter(|at| *at <= FRONT_BYTES_MAX) else { return false };
+    let (Some(front), Some(rest)) = (start.get(..at), start.get(at..)) else { return false };
+    let Some((tag, text)) = rest.split_once(':') else { return false };
+    let mut parts = tag.trim_start_matches('%').split('-').rev();
+    let is_name = |part: Option<&str>| {
+        part.is_some_and(|part| {
+            !part.is_empty()
+                && part.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_')
+        })
+    };
+    let mnemonic = is_name(parts.next());
+    let level = parts.next().is_some_and(|part| part.len() == 1 && part.bytes().all(|c| c.is_ascii_digit()));
+    if !mnemonic || !level || !is_name(parts.next()) || !(front.is_empty() || front.ends_with(": ")) {
+        return false;
+    }
+    let words = front.split(": ").map(|word| word.trim_matches([' ', ':', '*', '.']));
+    message.hostname =
+        words.filter(|word| is_host(word) && word.contains(char::is_alphabetic)).find(|word| {
+            // `1d02h` and `2w3d` are times.
+            !word.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'd' | b'h' | b'w' | b'y'))
+        });
+    message.program = Some(tag);
+    message.text = text.strip_prefix(' ').unwrap_or(text);
+    true
 }
 
 struct Stamped<'l> {

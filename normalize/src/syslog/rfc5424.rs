@@ -51,6 +51,7 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
         elements: data.elements,
         data: data_text.unwrap_or_default(),
         text: text.strip_prefix('\u{feff}').unwrap_or(text),
+        ..Message::default()
     })
 }
 

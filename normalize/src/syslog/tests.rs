@@ -140,8 +140,12 @@ fn priorities_and_what_devices_send() {
     );
     check("<6> CEF:0|A10|vThunder", "3164|-|-|-|-|-|CEF:0|A10|vThunder");
     check("<86>apache2: pam_succeed_if(httpd:auth): x", "3164|-|-|apache2|-|-|pam_succeed_if(httpd:auth): x");
+    check("<134>00:01:01: %SYSMGR-STANDBY-3-SHUT: The", "3164|-|-|%SYSMGR-STANDBY-3-SHUT|-|-|The");
+    check("<134>42: r1: 1d02h: %SYS-5-CONFIG_I: By x", "3164|-|r1|%SYS-5-CONFIG_I|-|-|By x");
+    check("<134>at 50% load: %a", "3164|-|-|-|-|-|at 50% load: %a");
+    check("\n<13>Aug  3 09:05:07 h x: y", "3164|2026-08-03T09:05:07|h|x|-|-|y");
     check("<134>1 Aug  3 09:05:07 h log: ION", "3164|2026-08-03T09:05:07|h|log|-|-|ION");
-    check("<999>Aug  3 09:05:07 h x: y", "text|-|-|-|-|-|<999>Aug  3 09:05:07 h x: y");
+    check("<999>Aug  3 09:05:07 h x: y", "3164|2026-08-03T09:05:07|h|x|-|-|y");
     check("\u{feff}<13>Aug  3 09:05:07 h x: y\r\n\0", "3164|2026-08-03T09:05:07|h|x|-|-|y");
     check("37 <13>Aug  3 09:05:07 h x: y", "3164|2026-08-03T09:05:07|h|x|-|-|y");
 }

@@ -1,4 +1,4 @@
-//! `mozdef send`: files of log lines to a gateway or a queue, and back only when they are safe.
+//! `mozdef send`: files of log lines to a gateway, a queue or a syslog listener, and back only when they are safe.
 //!
 //! In: files (plain, `.gz`, `.zst`) or standard input. Out: requests of up to
 //! 500 events, several under way at once, each repeated under one
@@ -6,6 +6,7 @@
 
 mod post;
 mod read;
+mod syslog;
 mod target;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ pub(crate) async fn run(loaded: Loaded, options: Send) -> anyhow::Result<ExitCod
     let summary = send_all(&options, &target, &bar).await;
     bar.finish_and_clear();
     let summary = summary?;
+    target.close().await?;
     report(&summary, started, options.json);
     Ok(if summary.refused_count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -43,7 +43,9 @@ impl Poster {
         let mut url = url::Url::parse(to)
             .with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            bail!("cannot send to {to}: only http and https addresses are known");
+            bail!(
+                "cannot send to {to}: only http, https, syslog, syslog+tls and syslog+udp addresses are known"
+            );
         }
         if url.path() == "/" {
             url.set_path("/events");

@@ -1,4 +1,4 @@
-//! Where `mozdef send` sends to: a gateway, or a queue that a bridge takes from.
+//! Where `mozdef send` sends to: a gateway, a queue that a bridge takes from, or a syslog listener.
 //!
 //! In: an address and batches. Out: how many events are safe there. Never: a password in an address, which every process
 //! of the machine can read.
@@ -14,6 +14,7 @@ use url::Url;
 
 use super::post::{Posted, Poster};
 use super::read::{Batch, Kind};
+use super::syslog::{self, SyslogSender};
 
 /// Environment variable with the password of a broker.
 const PASSWORD_VARIABLE: &str = "MOZDEF_PASSWORD";
@@ -26,6 +27,8 @@ pub(crate) enum Target {
     Amqp(Box<Queue<amqp::Publisher>>),
     /// A queue of SQS.
     Sqs(Box<Queue<sqs::Sender>>),
+    /// A syslog listener.
+    Syslog(SyslogSender),
 }
 
 /// A queue, and a number for each message of this run.
@@ -44,13 +47,19 @@ impl<S> Queue<S> {
 }
 
 impl Target {
-    /// By the scheme of an address: `http(s)`, `amqp(s)`, `sqs`.
+    /// By the scheme of an address: `http(s)`, `amqp(s)`, `sqs`, `syslog`, `syslog+tls`, `syslog+udp`.
     pub(crate) async fn new(to: &str, backfill: bool) -> anyhow::Result<Target> {
         let Some((scheme, _)) = to.split_once("://") else {
             return Ok(Target::Gateway(Poster::new(to, backfill)?));
         };
         if matches!(scheme, "amqp" | "amqps" | "sqs") && backfill {
             bail!("--backfill is for gateways: a message of a queue cannot carry it");
+        }
+        if syslog::is_syslog(to) {
+            if backfill {
+                bail!("--backfill is for gateways: syslog has no place for the mark");
+            }
+            return Ok(Target::Syslog(SyslogSender::connect(to).await?));
         }
         match scheme {
             "amqp" | "amqps" => {
@@ -71,6 +80,7 @@ impl Target {
     pub(crate) async fn post(&self, batch: &Batch) -> anyhow::Result<Posted> {
         match self {
             Target::Gateway(poster) => return poster.post(batch).await,
+            Target::Syslog(sender) => return sender.post(batch).await,
             Target::Amqp(queue) => {
                 let media_type = match batch.kind {
                     Kind::Json => "application/json",
@@ -92,6 +102,14 @@ impl Target {
             }
         }
         Ok(Posted { accepted: batch.count, errors: Vec::new() })
+    }
+
+    /// Ends it, once all was sent.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        match self {
+            Target::Syslog(sender) => sender.close().await,
+            Target::Gateway(_) | Target::Amqp(_) | Target::Sqs(_) => Ok(()),
+        }
     }
 }
 

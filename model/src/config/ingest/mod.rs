@@ -3,7 +3,11 @@
 
 mod amqp;
 mod http;
+pub mod networks;
+mod papertrail;
+mod pubsub;
 mod sqs;
+mod syslog;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -16,6 +20,9 @@ pub use self::http::{
     Auth, ElasticsearchConfig, GithubConfig, HttpConfig, Product, ProxiesConfig, ProxyProtocol, QuotaConfig,
     SourceConfig,
 };
+pub use self::papertrail::PapertrailConfig;
+pub use self::pubsub::PubSubConfig;
+pub use self::syslog::{SyslogConfig, SyslogTransport};
 pub use self::tls::{ClientCertificate, TlsConfig};
 
 pub use self::sqs::{SqsConfig, SqsTakes};
@@ -30,6 +37,42 @@ pub struct IngestConfig {
     pub amqp: BTreeMap<String, AmqpConfig>,
     /// Queues of Amazon SQS, by a name of your own.
     pub sqs: BTreeMap<String, SqsConfig>,
+    /// Syslog listeners, by name.
+    pub syslog: BTreeMap<String, SyslogConfig>,
+    /// Accounts of Papertrail, by name.
+    pub papertrail: BTreeMap<String, PapertrailConfig>,
+    /// Subscriptions of Google Cloud Pub/Sub, by name.
+    pub pubsub: BTreeMap<String, PubSubConfig>,
+}
+
+/// What is wrong with a value: its key, what, and the remedy.
+pub(super) type Mistake = (String, String, String);
+
+impl IngestConfig {
+    /// What is wrong with the values of inputs that have names.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        let mut add = |input: &str, name: &String, mistakes: Vec<Mistake>| {
+            let base = format!("ingest.{input}.{name}");
+            if name.is_empty() || name.len() > 64 || name.chars().any(|c| c.is_control() || c == '.') {
+                let remedy = "use 1 to 64 characters without dots".to_owned();
+                found.push((base.clone(), "not a name".to_owned(), remedy));
+            }
+            for (key, what, remedy) in mistakes {
+                found.push((format!("{base}.{key}"), what, remedy));
+            }
+        };
+        self.syslog.iter().for_each(|(name, config)| add("syslog", name, config.mistakes()));
+        self.papertrail.iter().for_each(|(name, config)| add("papertrail", name, config.mistakes()));
+        self.pubsub.iter().for_each(|(name, config)| add("pubsub", name, config.mistakes()));
+        found
+    }
+}
+
+/// Whether it is an address that can be asked.
+fn is_http(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }
 
 /// Limits of one event.
