@@ -274,10 +274,10 @@ fn queues_are_checked() {
     );
     check(
         "ingest: {sqs: {a: {queue: 'x/y', endpoint: sqs, role_arn: me}}}",
-        "1:26: ingest.sqs.a.queue: `x/y` is neither the URL nor the name of a queue; write it as in \
+        "1:20: ingest.sqs.a.queue: `x/y` is neither the URL nor the name of a queue; write it as in \
          `https://sqs.eu-central-1.amazonaws.com/123456789012/events`
-1:43: ingest.sqs.a.endpoint: `sqs` is no address; write it as in `https://sqs.example.org`, without user and password
-1:58: ingest.sqs.a.role_arn: `me` is no ARN; write it as in `arn:aws:iam::123456789012:role/reader`",
+1:34: ingest.sqs.a.endpoint: `sqs` is no address; write it as in `https://sqs.example.org`, without user and password
+1:49: ingest.sqs.a.role_arn: `me` is no ARN; write it as in `arn:aws:iam::123456789012:role/reader`",
     );
     check(
         "ingest: {sqs: {a: {queue: q, event: {depth_max: 90}}}}",
