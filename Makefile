@@ -15,7 +15,7 @@ CASES ?= ../shared/cases
 export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
 # Log of the end-to-end suite: local, kafka, or both one after the other.
-MOZDEF_TEST_LOG ?= local
+MOZDEF_TEST_LOG ?= both
 BENCHES := model:event normalize:normalize stream:log ingest:gateway ingest:syslog sink:sink embedded:index correlate:window correlate:rules tests:whole
 
 .PHONY: help run demo test cases bench faults lint rust chart-tools deny test-beside-servers
@@ -52,7 +52,7 @@ ifneq ($(MOZDEF_TEST_LOG),kafka)
 	MOZDEF_TEST_LOG=local cargo test $(CI_PROFILE) --locked --workspace
 endif
 ifneq ($(MOZDEF_TEST_LOG),local)
-	[ -z "$$MOZDEF_TEST_KAFKA" ] || MOZDEF_TEST_LOG=kafka cargo test $(CI_PROFILE) --locked -p tests --test it -- bad_input end_to_end kills
+	[ -z "$$MOZDEF_TEST_KAFKA" ] || MOZDEF_TEST_LOG=kafka cargo test $(CI_PROFILE) --locked --workspace --test it -- bad_input end_to_end kills
 endif
 
 cases: rust

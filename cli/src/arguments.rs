@@ -52,6 +52,8 @@ pub(crate) enum Command {
     /// Run only the puller of Google Cloud Pub/Sub's messages (`ingest.pubsub`). Needs Kafka.
     #[command(name = "pubsub")]
     PubSub(OneStage),
+    /// Run only the sources of `ingest.kafka`: topics of other programs into MozDef's. Needs Kafka as the log.
+    Kafka(OneStage),
     /// Run only the normalizer: raw events to MozDef's form. Needs Kafka.
     Normalizer(OneStage),
     /// Run only the correlator: events to alerts. Needs Kafka.
@@ -69,6 +71,9 @@ pub(crate) enum Command {
     /// Show what could not be processed, and why.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Show what came in as an event, byte for byte.
+    #[command(subcommand)]
+    Raw(Raw),
     /// Make the topics on Kafka as the configuration says, or show how they are.
     #[command(subcommand)]
     Topics(Topics),
@@ -189,6 +194,26 @@ pub(crate) struct Alerts {
     /// the topics and the index themselves.
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
+}
+
+/// `mozdef raw`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Raw {
+    /// Show the original of one event: where it lies, its headers, its bytes.
+    Get {
+        /// The event's id, `_id` in `mozdef search --json`.
+        id: String,
+        /// Print JSON, with the bytes as base64.
+        #[arg(long, conflicts_with = "bytes")]
+        json: bool,
+        /// Print the bytes alone, exactly as they came in.
+        #[arg(long)]
+        bytes: bool,
+        /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+        /// the topics and the index themselves.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+    },
 }
 
 /// `mozdef dlq`.

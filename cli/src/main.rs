@@ -58,6 +58,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         | Command::Syslog(_)
         | Command::Papertrail(_)
         | Command::PubSub(_)
+        | Command::Kafka(_)
         | Command::Normalizer(_)
         | Command::Correlator(_)
         | Command::Sink(_)
@@ -66,6 +67,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         | Command::Search(_)
         | Command::Alerts(_)
         | Command::Dlq(_)
+        | Command::Raw(_)
         | Command::Topics(_) => {}
     }
     let config = configuration::load(config_file)?;
@@ -79,6 +81,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Syslog(options) => commands::stage::run(config, Stage::Syslog, options).await,
             Command::Papertrail(options) => commands::stage::run(config, Stage::Papertrail, options).await,
             Command::PubSub(options) => commands::stage::run(config, Stage::PubSub, options).await,
+            Command::Kafka(options) => commands::stage::run(config, Stage::Kafka, options).await,
             Command::Normalizer(options) => commands::stage::run(config, Stage::Normalizer, options).await,
             Command::Correlator(options) => commands::stage::run(config, Stage::Correlator, options).await,
             Command::Sink(options) => commands::stage::run(config, Stage::Sink, options).await,
@@ -87,6 +90,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Search(options) => commands::search::run(config, options).await,
             Command::Alerts(options) => commands::alerts::run(config, options).await,
             Command::Dlq(command) => commands::dlq::run(config, command).await,
+            Command::Raw(command) => commands::raw::run(config, command).await,
             Command::Topics(command) => commands::topics::run(config, command).await,
             Command::Config(_) | Command::Rules(_) | Command::Normalize(_) => Ok(ExitCode::SUCCESS),
         }

@@ -32,6 +32,8 @@ pub(crate) enum Stage {
     Papertrail,
     /// Messages of Google Cloud Pub/Sub to `mozdef.raw`.
     PubSub,
+    /// Topics of other programs to `mozdef.raw`.
+    Kafka,
     /// `mozdef.raw` to `mozdef.events`.
     Normalizer,
     /// `mozdef.events` to `mozdef.matches`, and on to `mozdef.alerts`.
@@ -46,11 +48,12 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// All, against the way of an event: who takes is there before who gives.
-    pub(crate) const ALL: [Stage; 9] = [
+    pub(crate) const ALL: [Stage; 10] = [
         Stage::Sink,
         Stage::Correlator,
         Stage::Normalizer,
         Stage::Gateway,
+        Stage::Kafka,
         Stage::Amqp,
         Stage::Sqs,
         Stage::Syslog,
@@ -68,6 +71,7 @@ impl Stage {
             Stage::Gateway | Stage::Normalizer | Stage::Correlator | Stage::Sink => true,
             Stage::Amqp => !config.ingest.amqp.is_empty(),
             Stage::Sqs => !config.ingest.sqs.is_empty(),
+            Stage::Kafka => !config.ingest.kafka.is_empty(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Stage {
             Stage::Syslog => "syslog",
             Stage::Papertrail => "papertrail",
             Stage::PubSub => "pubsub",
+            Stage::Kafka => "kafka",
             Stage::Normalizer => "normalizer",
             Stage::Correlator => "correlator",
             Stage::Sink => "sink",
@@ -129,6 +134,7 @@ impl Start<'_> {
             Stage::Syslog => self.syslog(),
             Stage::Papertrail => self.papertrail(),
             Stage::PubSub => self.pubsub(),
+            Stage::Kafka => self.kafka(),
             Stage::Normalizer => self.normalizer(),
             Stage::Correlator => self.correlator(),
             Stage::Sink => self.sink().await,
@@ -142,6 +148,14 @@ impl Start<'_> {
         let (http, intake) = (self.config.ingest.http.clone(), self.intake("gateway", "http"));
         let serving = ingest::http::serve(http, intake, listener, self.shutdown.clone());
         self.tasks.spawn(async move { ("gateway", serving.await.context("the gateway stopped")) });
+        Ok(())
+    }
+
+    fn kafka(&mut self) -> anyhow::Result<()> {
+        let (sources, log) = (self.config.ingest.kafka.clone(), self.config.log.kafka.clone());
+        let intake = self.intake("kafka", "kafka");
+        let running = ingest::kafka::run(sources, log, intake, self.shutdown.clone());
+        self.tasks.spawn(async move { ("kafka", running.await.context("the Kafka sources stopped")) });
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod intake;
 pub mod papertrail;
 mod progress;
 pub mod pubsub;
+pub mod kafka;
 pub mod raw;
 mod secret;
 mod slices;

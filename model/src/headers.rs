@@ -63,6 +63,18 @@ pub const BACKFILL: &str = "backfill";
 pub const EVENT_ID: &str = "event-id";
 /// Where the record came from: `topic/partition/offset[/item]`.
 pub const ORIGIN: &str = "origin";
+/// Topic of another program that the record was read from.
+pub const KAFKA_TOPIC: &str = "kafka-topic";
+/// Its partition there, decimal.
+pub const KAFKA_PARTITION: &str = "kafka-partition";
+/// Its offset there, decimal.
+pub const KAFKA_OFFSET: &str = "kafka-offset";
+/// Its time there: milliseconds since 1970, decimal.
+pub const KAFKA_TIME: &str = "kafka-time";
+/// Its key there.
+pub const KAFKA_KEY: &str = "kafka-key";
+/// Begins the names of headers that it had there.
+pub const KAFKA_HEADER_PREFIX: &str = "kafka-header-";
 /// What kind of record this is where a topic carries several: see the `KIND_` constants.
 pub const KIND: &str = "kind";
 /// Index (alias) a plugin chose for the event, where it is not `events`.
@@ -152,6 +164,11 @@ pub const ALL: &[&str] = &[
     ENDPOINT,
     CUSTOM_ENDPOINT,
     CONTENT_TYPE,
+    KAFKA_TOPIC,
+    KAFKA_PARTITION,
+    KAFKA_OFFSET,
+    KAFKA_TIME,
+    KAFKA_KEY,
     QUEUE,
     AMQP_EXCHANGE,
     AMQP_ROUTING_KEY,

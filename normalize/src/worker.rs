@@ -223,8 +223,8 @@ fn sender(headers: &Headers) -> Sender<'_> {
     }
 }
 
-/// The id a record has already; that of the client's id; else that of its place.
-fn event_id(log_id: &str, record: &Record) -> EventId {
+/// The id of a raw record's event: the one it has already; that of the client's id; else that of its place.
+pub fn event_id(log_id: &str, record: &Record) -> EventId {
     let text = |name| record.headers.get_str(name);
     if let Some(id) = text(headers::EVENT_ID).and_then(EventId::parse) {
         return id;

@@ -87,6 +87,12 @@ impl Searcher {
         self.search(EVENTS, &events_query(query, from, to), size).await
     }
 
+    /// The event with this id, if it is indexed.
+    pub async fn event(&self, id: &str) -> Result<Option<Hit>, SearchError> {
+        let found = self.search(EVENTS, &json!({"term": {"_id": id}}), 1).await?;
+        Ok(found.hits.into_iter().next())
+    }
+
     /// The newest alerts.
     pub async fn alerts(&self, size: u32) -> Result<Found, SearchError> {
         self.search(ALERTS, &json!({"match_all": {}}), size).await

@@ -195,6 +195,33 @@ async fn cloudtrail_suricata_and_zeek_sets_arrive_whole() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_original_of_an_event_is_kept_byte_for_byte() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(folder.path(), "").await?;
+    let original = "{ \"summary\":\"caf\\u00e9  \\/ x\", \"n\": 1.50, \"details\":{\"a\":1,\"a\":2} }";
+    let (status, text) = server.post("/custom/shop", "application/json", original).await?;
+    ensure!(status == 200, "{status} {text}");
+    all_arrived(&server, 1).await?;
+    let found = server.index.ask("/events*/_search", &json!({})).await?;
+    let id = found.pointer("/hits/hits/0/_id").and_then(Value::as_str).context("an id")?;
+    let get = async |how| server::command(&["raw", "get", id, "--admin", &server.admin, how], None).await;
+    let (code, bytes, error) = get("--bytes").await?;
+    ensure!(code == 0 && bytes == original, "{bytes}{error}");
+    let (code, shown, error) = get("--json").await?;
+    let shown: Value = serde_json::from_str(&shown).with_context(|| format!("{code} {error}"))?;
+    ensure!(
+        shown["headers"]["endpoint"] == "shop" && shown["headers"]["principal"] == "anonymous",
+        "{shown}"
+    );
+    ensure!(shown["bytes"] == original.len(), "{shown}");
+    let (code, _, error) =
+        server::command(&["raw", "get", "0123456789abcdef0123456789abcdef", "--admin", &server.admin], None)
+            .await?;
+    ensure!(code == 1 && error.contains("no record of mozdef.raw"), "{code} {error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_demo_checks_its_own_numbers() -> anyhow::Result<()> {
     let (code, out, error) = server::command(&["demo", "--check"], None).await?;
     ensure!(code == 0, "{out}{error}");

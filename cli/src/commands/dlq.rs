@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::record;
 use crate::arguments::Dlq;
 use crate::client::Asker;
 use crate::configuration::Loaded;
@@ -59,22 +60,6 @@ async fn show(asker: &Asker, id: String, as_json: bool) -> anyhow::Result<ExitCo
         output::json(&letter);
         return Ok(ExitCode::SUCCESS);
     }
-    for key in ["time", "position", "bytes"] {
-        if let Some(value) = letter.get(key) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            output::line(&format!("{key:12} {}", output::printable(&text)));
-        }
-    }
-    for (name, value) in letter.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        output::line(&format!("{name:12} {}", output::printable(value.as_str().unwrap_or_default())));
-    }
-    output::line("");
-    let original = letter.get("text").and_then(Value::as_str).unwrap_or_default();
-    output::line(
-        &original.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect::<String>(),
-    );
-    if letter.get("text_is_lossy").and_then(Value::as_bool).unwrap_or(false) {
-        output::line("(not UTF-8; --json gives the exact bytes as base64)");
-    }
+    record::print(&letter);
     Ok(ExitCode::SUCCESS)
 }

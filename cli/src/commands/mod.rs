@@ -5,6 +5,8 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod dlq;
 pub(crate) mod normalize;
+pub(crate) mod raw;
+mod record;
 pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod send;

@@ -21,6 +21,12 @@ pub(super) async fn find(
     Ok(json!({"total": found.total, "hits": found.hits}))
 }
 
+/// When an event was received, if the index has it and says so.
+pub(super) async fn received(search: &Searcher, id: &str) -> Option<Timestamp> {
+    let hit = search.event(id).await.ok()??;
+    Timestamp::parse_rfc3339(hit.source.get("receivedtimestamp")?.as_str()?)
+}
+
 /// An ISO time, `now`, or a time ago such as `15m`, `2h`, `7d`.
 fn instant(text: &str, now: Timestamp, name: &str) -> Result<Timestamp, Failure> {
     let ago = |unit_ms: i64| {

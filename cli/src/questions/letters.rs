@@ -1,20 +1,16 @@
 //! Dead letters: the newest, or one whole.
 
-use std::ops::Range;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use model::headers;
 use model::ids::EventId;
 use model::time::Timestamp;
 use model::topic::Topic;
-use serde_json::{Map, Value, json};
-use stream::log::{FetchLimits, SharedLog};
+use serde_json::{Value, json};
+use stream::log::SharedLog;
 use stream::record::Record;
 
 use super::Failure;
+use super::records::{walk, whole};
 
-const FETCH: FetchLimits = FetchLimits { records_max: 500, bytes_max: 8 << 20 };
 /// Most letters that one answer lists.
 const SIZE_MAX: u64 = 10_000;
 
@@ -46,7 +42,7 @@ async fn newest(
     loop {
         let from = extent.start.max(extent.stable.saturating_sub(span));
         let mut rows = Vec::new();
-        walk(log, partition, from..extent.stable, &mut |record| {
+        walk(log, Topic::Dead, partition, from..extent.stable, &mut |record| {
             rows.push((record.appended, summary(log.id(), record)));
             false
         })
@@ -72,10 +68,10 @@ pub(super) async fn show(log: &SharedLog, id: &str) -> Result<Value, Failure> {
     for partition in 0..log.partitions(Topic::Dead) {
         let extent = log.extent(Topic::Dead, partition).await.map_err(Failure::unavailable)?;
         let mut found = None;
-        walk(log, partition, extent.start..extent.stable, &mut |record| {
+        walk(log, Topic::Dead, partition, extent.start..extent.stable, &mut |record| {
             let hit = event_id(log.id(), record) == id;
             if hit {
-                found = Some(whole(log.id(), record));
+                found = Some(whole(&event_id(log.id(), record), record));
             }
             hit
         })
@@ -85,24 +81,6 @@ pub(super) async fn show(log: &SharedLog, id: &str) -> Result<Value, Failure> {
         }
     }
     Err(Failure::Missing(format!("no dead letter has the id {id}")))
-}
-
-/// Shows each record of a range of offsets, until `stop` says so.
-async fn walk(
-    log: &SharedLog,
-    partition: u32,
-    range: Range<u64>,
-    stop: &mut (dyn FnMut(&Record) -> bool + Send),
-) -> Result<(), Failure> {
-    let mut next = range.start;
-    while next < range.end {
-        let fetched = log.fetch(Topic::Dead, partition, next, FETCH).await.map_err(Failure::unavailable)?;
-        if fetched.next <= next || fetched.records.iter().any(&mut *stop) {
-            return Ok(());
-        }
-        next = fetched.next;
-    }
-    Ok(())
 }
 
 /// The event's id; a record that the gateway refused, of a client that gave none, is known by its place.
@@ -118,19 +96,5 @@ fn summary(log_id: &str, record: &Record) -> Value {
         "time": record.appended.to_string(), "id": event_id(log_id, record), "stage": header(headers::STAGE),
         "reason": header(headers::REASON), "detail": header(headers::DETAIL),
         "origin": header(headers::ORIGIN), "bytes": record.value.len(),
-    })
-}
-
-fn whole(log_id: &str, record: &Record) -> Value {
-    let all: Map<String, Value> = record
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_owned(), Value::String(String::from_utf8_lossy(value).into_owned())))
-        .collect();
-    json!({
-        "id": event_id(log_id, record), "time": record.appended.to_string(), "position": record.origin(),
-        "bytes": record.value.len(), "headers": all,
-        "text": String::from_utf8_lossy(&record.value), "text_is_lossy": std::str::from_utf8(&record.value).is_err(),
-        "base64": STANDARD.encode(&record.value),
     })
 }

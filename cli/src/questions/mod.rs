@@ -6,6 +6,8 @@
 mod alerts;
 mod events;
 mod letters;
+mod originals;
+mod records;
 mod topics;
 
 use std::collections::HashMap;
@@ -53,6 +55,11 @@ pub(crate) enum Question {
         /// Its event id.
         id: String,
     },
+    /// What came in as an event, byte for byte.
+    Original {
+        /// The event's id.
+        id: String,
+    },
     /// What topics hold, and how far groups are.
     Topics,
 }
@@ -93,8 +100,15 @@ impl Failure {
 
 impl Question {
     /// Paths of all questions on the admin listener.
-    pub(crate) const PATHS: [&'static str; 6] =
-        ["/api/search", "/api/alerts", "/api/alerts/next", "/api/dead", "/api/dead/show", "/api/topics"];
+    pub(crate) const PATHS: [&'static str; 7] = [
+        "/api/search",
+        "/api/alerts",
+        "/api/alerts/next",
+        "/api/dead",
+        "/api/dead/show",
+        "/api/raw",
+        "/api/topics",
+    ];
 
     /// Path on the admin listener.
     pub(crate) fn path(&self) -> &'static str {
@@ -104,6 +118,7 @@ impl Question {
             Question::AlertsAfter { .. } => "/api/alerts/next",
             Question::Letters { .. } => "/api/dead",
             Question::Letter { .. } => "/api/dead/show",
+            Question::Original { .. } => "/api/raw",
             Question::Topics => "/api/topics",
         }
     }
@@ -119,7 +134,7 @@ impl Question {
             }
             Question::Alerts { size } | Question::Letters { size } => vec![("size", size.to_string())],
             Question::AlertsAfter { after } => vec![("after", after.clone())],
-            Question::Letter { id } => vec![("id", id.clone())],
+            Question::Letter { id } | Question::Original { id } => vec![("id", id.clone())],
             Question::Topics => Vec::new(),
         }
     }
@@ -140,6 +155,7 @@ impl Question {
             }
             "/api/dead" => Question::Letters { size: size(parameters)? },
             "/api/dead/show" => Question::Letter { id: text("id").unwrap_or_default() },
+            "/api/raw" => Question::Original { id: text("id").unwrap_or_default() },
             "/api/topics" => Question::Topics,
             other => return Err(Failure::Missing(format!("there is no {other}"))),
         })
@@ -163,6 +179,7 @@ impl Sources {
             Question::AlertsAfter { after } => alerts::after(self.log()?, after).await,
             Question::Letters { size } => letters::list(self.log()?, *size).await,
             Question::Letter { id } => letters::show(self.log()?, id).await,
+            Question::Original { id } => originals::get(self.log()?, self.search.get(), id).await,
             Question::Topics => topics::status(self.log()?).await,
         }
     }
@@ -207,6 +224,7 @@ mod tests {
         check(&Question::AlertsAfter { after: "1,2".to_owned() });
         check(&Question::Letters { size: 9 });
         check(&Question::Letter { id: "x".to_owned() });
+        check(&Question::Original { id: "y".to_owned() });
         check(&Question::Topics);
         let none = HashMap::new();
         assert_eq!(Question::of("/api/dead", &none), Ok(Question::Letters { size: 20 }));

@@ -41,6 +41,12 @@ impl Config {
             found.add(&format!("log.kafka.{key}"), what, remedy);
         }
         self.check_queues(&mut found);
+        for (name, source) in &self.ingest.kafka {
+            for (key, what, remedy) in source.mistakes(self.log.kafka.as_ref()) {
+                let key = if key.is_empty() { String::new() } else { format!(".{key}") };
+                found.add(&format!("ingest.kafka.{name}{key}"), what, remedy);
+            }
+        }
         found.0
     }
 

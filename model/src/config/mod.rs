@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ConfigError, Place, Problem};
 pub use self::ingest::{
     AmqpConfig, AmqpTls, Auth, ClientCertificate, ElasticsearchConfig, EventLimits, ExchangeKind,
-    GithubConfig, HttpConfig, IngestConfig, PapertrailConfig, Product, ProxiesConfig, ProxyProtocol,
+    GithubConfig, HttpConfig, IngestConfig, KafkaFormat, KafkaSourceConfig, KafkaStart, PapertrailConfig, Product, ProxiesConfig, ProxyProtocol,
     PubSubConfig, QueueKind, QuotaConfig, SourceConfig, SqsConfig, SqsTakes, SyslogConfig, SyslogTransport,
     TlsConfig, WithoutMessageId, networks,
 };

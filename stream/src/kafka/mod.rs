@@ -26,6 +26,7 @@ mod producer;
 mod read;
 mod serve;
 mod settings;
+pub mod source;
 mod token;
 pub mod topics;
 mod transact;

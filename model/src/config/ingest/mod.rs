@@ -8,6 +8,7 @@ mod papertrail;
 mod pubsub;
 mod sqs;
 mod syslog;
+mod kafka;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::http::{
 pub use self::papertrail::PapertrailConfig;
 pub use self::pubsub::PubSubConfig;
 pub use self::syslog::{SyslogConfig, SyslogTransport};
+pub use self::kafka::{KafkaFormat, KafkaSourceConfig, KafkaStart};
 pub use self::tls::{ClientCertificate, TlsConfig};
 
 pub use self::sqs::{SqsConfig, SqsTakes};
@@ -37,6 +39,8 @@ pub struct IngestConfig {
     pub amqp: BTreeMap<String, AmqpConfig>,
     /// Queues of Amazon SQS, by a name of your own.
     pub sqs: BTreeMap<String, SqsConfig>,
+    /// Topics that other programs write, by a name of your choice.
+    pub kafka: BTreeMap<String, KafkaSourceConfig>,
     /// Syslog listeners, by name.
     pub syslog: BTreeMap<String, SyslogConfig>,
     /// Accounts of Papertrail, by name.
