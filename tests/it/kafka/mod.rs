@@ -10,6 +10,7 @@ mod logins;
 mod outage;
 mod poison;
 mod sharing;
+mod sources;
 mod storm;
 mod trouble;
 

@@ -9,6 +9,7 @@ mod pubsub;
 mod sqs;
 mod syslog;
 mod kafka;
+mod sqs;
 mod tls;
 
 use std::collections::BTreeMap;
