@@ -3,13 +3,12 @@
 
 mod amqp;
 mod http;
+mod kafka;
 pub mod networks;
 mod papertrail;
 mod pubsub;
 mod sqs;
 mod syslog;
-mod kafka;
-mod sqs;
 mod tls;
 
 use std::collections::BTreeMap;
