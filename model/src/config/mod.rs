@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ConfigError, Place, Problem};
 pub use self::ingest::{
     AmqpConfig, AmqpTls, Auth, ClientCertificate, ElasticsearchConfig, EventLimits, ExchangeKind,
-    GithubConfig, HttpConfig, IngestConfig, KafkaFormat, KafkaSourceConfig, KafkaStart, PapertrailConfig, Product, ProxiesConfig, ProxyProtocol,
-    PubSubConfig, QueueKind, QuotaConfig, SourceConfig, SqsConfig, SqsTakes, SyslogConfig, SyslogTransport,
-    TlsConfig, WithoutMessageId, networks,
+    GithubConfig, HttpConfig, IngestConfig, KafkaFormat, KafkaSourceConfig, KafkaStart, PapertrailConfig,
+    Product, ProxiesConfig, ProxyProtocol, PubSubConfig, QueueKind, QuotaConfig, SourceConfig, SqsConfig,
+    SqsTakes, SyslogConfig, SyslogTransport, TlsConfig, WithoutMessageId, networks,
 };
 pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,

@@ -21,10 +21,10 @@ pub use self::http::{
     Auth, ElasticsearchConfig, GithubConfig, HttpConfig, Product, ProxiesConfig, ProxyProtocol, QuotaConfig,
     SourceConfig,
 };
+pub use self::kafka::{KafkaFormat, KafkaSourceConfig, KafkaStart};
 pub use self::papertrail::PapertrailConfig;
 pub use self::pubsub::PubSubConfig;
 pub use self::syslog::{SyslogConfig, SyslogTransport};
-pub use self::kafka::{KafkaFormat, KafkaSourceConfig, KafkaStart};
 pub use self::tls::{ClientCertificate, TlsConfig};
 
 pub use self::sqs::{SqsConfig, SqsTakes};
