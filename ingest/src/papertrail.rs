@@ -135,8 +135,8 @@ struct Puller {
     source: Source,
     progress: Progress,
     name: String,
-    /// Places that searches have reached, and when: the first is where the overlap begins.
-    places: VecDeque<(Timestamp, u64)>,
+    /// Places that searches have reached, and when: the first is where the overlap begins. Never empty once it has begun.
+    places: VecDeque<(Timestamp, From)>,
     /// Ids in the overlap that are in the log.
     seen: BTreeSet<u64>,
     page: u32,
@@ -215,11 +215,14 @@ impl Puller {
     async fn begin(&mut self, shutdown: &mut Shutdown) -> Result<From, IntakeError> {
         let note = self.progress.load(self.intake.log(), shutdown).await?;
         if let Some(from) = note.as_deref().and_then(From::of_note) {
+            // What was shown late while nobody looked lies after it: it is looked at for as long as any other place.
+            self.places.push_back((self.intake.now(), from));
             return Ok(from);
         }
         let before = i64::try_from(self.config.start_before_s).unwrap_or(i64::MAX);
         let from = From::Second((self.intake.now().millis() / 1000).saturating_sub(before));
         self.progress.save(&self.intake, from.note(), shutdown).await?;
+        self.places.push_back((self.intake.now(), from));
         Ok(from)
     }
 
@@ -290,32 +293,41 @@ impl Puller {
             self.seen.clear();
         }
         self.seen.extend(ids);
-        let Some(reached) = answer.reached else { return Ok(from) };
-        let before = self.places.front().copied();
-        self.passed(now, reached);
-        let begin = self.places.front().map_or(reached, |(_, id)| *id);
-        if before.map(|(_, id)| id) != Some(begin) {
-            self.progress.save(&self.intake, From::Id(begin).note(), shutdown).await?;
+        let before = self.overlap_begin(from);
+        if let Some(reached) = answer.reached {
+            self.passed(now, reached);
         }
-        Ok(match answer.more {
+        let begin = self.overlap_begin(from);
+        if before != begin {
+            self.progress.save(&self.intake, begin.note(), shutdown).await?;
+        }
+        Ok(match answer.reached {
             // The place itself is looked at again; where it alone filled the page, the next one is asked for.
-            true if from == From::Id(reached) => From::Id(reached.saturating_add(1)),
-            true => From::Id(reached),
-            false => From::Id(begin),
+            Some(reached) if answer.more && from == From::Id(reached) => From::Id(reached.saturating_add(1)),
+            Some(reached) if answer.more => From::Id(reached),
+            _ => begin,
         })
+    }
+
+    fn overlap_begin(&self, from: From) -> From {
+        self.places.front().map_or(from, |(_, place)| *place)
     }
 
     /// A place was reached: those from before the overlap are forgotten, but for the last of them.
     fn passed(&mut self, now: Timestamp, reached: u64) {
-        if self.places.back().is_none_or(|(_, last)| *last < reached) {
-            self.places.push_back((now, reached));
+        let is_further = |(_, last): &(Timestamp, From)| match last {
+            From::Id(last) => *last < reached,
+            From::Second(_) => true,
+        };
+        if self.places.back().is_none_or(is_further) {
+            self.places.push_back((now, From::Id(reached)));
         }
         let overlap = i64::try_from(self.config.overlap_s).unwrap_or(i64::MAX).saturating_mul(1000);
         let begin = now.plus_millis(overlap.saturating_neg());
         while self.places.get(1).is_some_and(|(at, _)| *at <= begin) || self.places.len() > PLACES_MAX {
             self.places.pop_front();
         }
-        if let Some((_, first)) = self.places.front() {
+        if let Some((_, From::Id(first))) = self.places.front() {
             self.seen = self.seen.split_off(first);
         }
     }
