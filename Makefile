@@ -41,9 +41,9 @@ demo: rust
 	cargo build --release --locked -p mozdef
 	cargo run --release --locked -q -p mozdef -- demo --check
 
-# Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
+# Tests are built with the binary, so that no crate is built twice with other features. Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
 test: rust chart-tools
-	cargo build $(CI_PROFILE) --locked --workspace --bins
+	cargo build $(CI_PROFILE) --locked --workspace --bins --tests
 	tests/servers/with kafka opensearch rabbitmq aws shippers -- $(MAKE) --no-print-directory test-beside-servers
 
 # The end-to-end suite runs once over each log; what is only about the local log's folder, over that one.
