@@ -21,7 +21,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
         mozdef alerts --follow            watch alerts as they are raised\n\n\
         On Kafka and OpenSearch (log.kafka and sink.url in the configuration):\n  \
         mozdef topics apply               make the topics\n  \
-        mozdef gateway                    one stage a process: gateway, normalizer, correlator, sink\n  \
+        mozdef gateway                    one stage a process: gateway, normalizer, correlator, sink;\n  \
+                                          other inputs: syslog, amqp, sqs, papertrail, pubsub, kafka\n  \
         mozdef topics status              sizes, and how far each stage is\n\n\
         Configuration: --config, $MOZDEF_CONFIG, ./mozdef.yaml, /etc/mozdef/mozdef.yaml, else defaults."
 )]

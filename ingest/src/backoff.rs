@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use stream::shutdown::Shutdown;
 
-/// First and longest wait.
-const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// First wait.
+const FIRST: Duration = Duration::from_millis(200);
 
 /// How the next wait will be.
 #[derive(Debug)]
-pub(crate) struct Backoff(Duration);
+pub(crate) struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
 
 impl Default for Backoff {
+    /// Up to a minute.
     fn default() -> Backoff {
-        Backoff(WAITS.0)
+        Backoff::up_to(Duration::from_secs(60))
     }
 }
 
@@ -35,9 +39,14 @@ impl Waited {
 }
 
 impl Backoff {
+    /// Waits that double up to this one.
+    pub(crate) fn up_to(longest: Duration) -> Backoff {
+        Backoff { next: FIRST, longest }
+    }
+
     /// Something went well.
     pub(crate) fn reset(&mut self) {
-        self.0 = WAITS.0;
+        self.next = FIRST;
     }
 
     /// Waits, at least as long as was asked for (no longer than the longest).
@@ -46,8 +55,8 @@ impl Backoff {
     }
 
     fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let wait = asked.unwrap_or_default().max(self.0).min(WAITS.1);
-        self.0 = self.0.saturating_mul(2).min(WAITS.1);
+        let wait = asked.unwrap_or_default().max(self.next).min(self.longest);
+        self.next = self.next.saturating_mul(2).min(self.longest);
         wait
     }
 }

@@ -1,7 +1,7 @@
 //! The way of every input into the log: one durable produce, then the sender may be told.
 //!
 //! In: the records of messages. Out: they are in the log, and counted. Never: a word to the sender before that; a wait
-//! that a shutdown cannot end.
+//! that a shutdown cannot end, but for the one attempt under way, which the log bounds.
 
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use stream::log::{LogError, SharedLog};
 use stream::record::{NewRecord, Position};
 use stream::shutdown::Shutdown;
 
-/// First and longest wait between two attempts.
-const ATTEMPTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+use crate::backoff::Backoff;
+
+/// Longest wait between two attempts.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The log as an input sees it. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ impl Intake {
         records: Vec<NewRecord>,
         shutdown: &mut Shutdown,
     ) -> Result<Vec<Position>, IntakeError> {
-        let (mut wait, wait_max) = ATTEMPTS;
+        let mut backoff = Backoff::up_to(WAIT_MAX);
         loop {
             match self.put(records.clone()).await {
                 Ok(places) => return Ok(places),
@@ -91,12 +93,9 @@ impl Intake {
                     tracing::warn!(input = self.input, %error, "the log took no events; trying again");
                 }
             }
-            tokio::select! {
-                biased;
-                () = shutdown.wait() => return Err(IntakeError::Stopped),
-                () = tokio::time::sleep(wait) => {}
+            if backoff.wait(None, shutdown).await.is_stopped() {
+                return Err(IntakeError::Stopped);
             }
-            wait = wait.saturating_mul(2).min(wait_max);
         }
     }
 

@@ -20,14 +20,14 @@ use stream::record::{Headers, NewRecord};
 use stream::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
+use crate::backoff::Backoff;
 use crate::http::split::{Piece, split_json, split_lines};
 use crate::intake::{Intake, IntakeError};
 use crate::raw::{self, ClientId, Envelope};
+use crate::tasks;
 
 /// Name of this input in headers, ids and metrics.
 const KAFKA: &str = "kafka";
-/// Media type of syslog lines.
-const SYSLOG: &str = "text/x-syslog";
 /// One batch, and so one produce.
 const BATCH: FetchLimits = FetchLimits { records_max: 2000, bytes_max: 4 << 20 };
 /// Most events of one record.
@@ -35,8 +35,8 @@ const EVENTS_MAX: usize = 10_000;
 /// Most headers of a record that are kept, and the longest value and key.
 const HEADERS_MAX: usize = 32;
 const HEADER_BYTES_MAX: usize = 1024;
-/// First and longest wait after trouble.
-const REST: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// Longest wait after trouble.
+const REST_MAX: Duration = Duration::from_secs(10);
 /// First byte and size of the head of Confluent's wire format, in which producers with a schema registry write.
 const WIRE_FORMAT: (u8, usize) = (0, 5);
 
@@ -66,14 +66,7 @@ pub async fn run(
         let reader = Reader::new(name, &config, log.as_ref(), intake.clone())?;
         running.spawn(reader.run(shutdown.clone()));
     }
-    while let Some(ended) = running.join_next().await {
-        match ended {
-            Ok(outcome) => outcome?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
-        }
-    }
-    Ok(())
+    tasks::all(running).await
 }
 
 /// One source.
@@ -113,7 +106,7 @@ impl Reader {
     }
 
     async fn run(self, mut shutdown: Shutdown) -> Result<(), KafkaSourceError> {
-        let (mut rest, rest_max) = REST;
+        let mut backoff = Backoff::up_to(REST_MAX);
         while !shutdown.is_set() {
             let joined = tokio::select! {
                 biased;
@@ -122,7 +115,7 @@ impl Reader {
             };
             let trouble = match joined {
                 Ok(mut source) => {
-                    rest = REST.0;
+                    backoff.reset();
                     tracing::info!(source = self.name, group = self.options.group, "consuming");
                     let consumed = self.consume(&mut source, &mut shutdown).await;
                     self.up(false);
@@ -136,11 +129,9 @@ impl Reader {
             };
             metrics().input_failures.with_label_values(&[KAFKA, "source"]).inc();
             tracing::warn!(source = self.name, error = %trouble, "the source cannot be read; trying again");
-            tokio::select! {
-                () = shutdown.wait() => {}
-                () = tokio::time::sleep(rest) => {}
+            if backoff.wait(None, &mut shutdown).await.is_stopped() {
+                break;
             }
-            rest = rest.saturating_mul(2).min(rest_max);
         }
         Ok(())
     }
@@ -160,7 +151,12 @@ impl Reader {
             }
             // What is not in the log when shutdown comes is not committed, and comes again.
             self.intake.put_until(records, shutdown).await.map_err(Trouble::Intake)?;
-            source.commit().await;
+            tokio::select! {
+                biased;
+                () = source.commit() => {}
+                // Brokers that are away must not keep the process; these records come again.
+                () = shutdown.wait() => return Ok(()),
+            }
         }
     }
 
@@ -226,7 +222,7 @@ impl Reader {
             more.push(headers::KAFKA_KEY, cut(&record.key));
         }
         if self.format == KafkaFormat::Syslog {
-            more.push(headers::CONTENT_TYPE, SYSLOG);
+            more.push(headers::CONTENT_TYPE, headers::MEDIA_SYSLOG);
         }
         if !self.endpoint.is_empty() {
             more.push(headers::ENDPOINT, self.endpoint.clone());

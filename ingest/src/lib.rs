@@ -23,4 +23,5 @@ mod secret;
 mod slices;
 pub mod sqs;
 pub mod syslog;
+mod tasks;
 pub mod tls;

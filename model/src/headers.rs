@@ -49,6 +49,8 @@ pub const S3_VERSION: &str = "s3-version";
 pub const SQS_ATTRIBUTE_PREFIX: &str = "sqs-attribute-";
 /// Begins the names of the sender's own headers of a message of AMQP.
 pub const AMQP_HEADER_PREFIX: &str = "amqp-header-";
+/// [`CONTENT_TYPE`] of lines of syslog.
+pub const MEDIA_SYSLOG: &str = "text/x-syslog";
 /// Address of the sender.
 pub const PEER: &str = "peer";
 /// The client's own id of the record or batch, where it gave one.

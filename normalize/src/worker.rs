@@ -186,7 +186,7 @@ fn received(record: &Record) -> Timestamp {
 fn format(headers: &Headers) -> Format {
     let media_type = headers.get_str(headers::CONTENT_TYPE).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("text/x-syslog") {
+    if essence.eq_ignore_ascii_case(headers::MEDIA_SYSLOG) {
         return Format::Syslog;
     }
     if headers.get_str(headers::KIND) == Some(headers::KIND_NOTIFICATION) {

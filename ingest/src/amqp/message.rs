@@ -27,8 +27,6 @@ const HEADERS_MAX: usize = 32;
 const VALUE_BYTES_MAX: usize = 1024;
 /// Most bytes of all of them.
 const HEADER_BYTES_MAX: usize = 8192;
-/// The media type of lines of syslog.
-const SYSLOG: &str = "text/x-syslog";
 
 /// One delivery.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +217,7 @@ fn deliveries(properties: &BasicProperties) -> Option<u64> {
 
 fn is_syslog(properties: &BasicProperties) -> bool {
     let media_type = properties.content_type().as_ref().map(ShortString::as_str).unwrap_or_default();
-    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SYSLOG)
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(headers::MEDIA_SYSLOG)
 }
 
 #[cfg(test)]

@@ -23,13 +23,15 @@ use tokio::task::JoinSet;
 pub use connect::ConnectError;
 pub use publish::{PublishError, Publisher};
 
+use crate::backoff::Backoff;
 use crate::intake::Intake;
+use crate::tasks;
 use take::TakeError;
 
 /// Name of the input.
 const AMQP: &str = model::headers::INPUT_AMQP;
 /// First and longest pause before the next connection.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Why the bridge cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +74,7 @@ pub async fn run(
     for (name, entry) in config {
         queues.spawn(queue(name, entry, intake.clone(), shutdown.clone()));
     }
-    while let Some(ended) = queues.join_next().await {
-        match ended {
-            Ok(outcome) => outcome?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
-        }
-    }
-    Ok(())
+    tasks::all(queues).await
 }
 
 /// One queue, over all its connections.
@@ -91,7 +86,7 @@ async fn queue(
 ) -> Result<(), AmqpError> {
     let up = metrics().input_up.with_label_values(&[AMQP, name.as_str()]);
     up.set(0);
-    let (mut pause, pause_max) = PAUSES;
+    let mut backoff = Backoff::up_to(PAUSE_MAX);
     for server in config.servers.iter().cycle() {
         let outcome = take::session(&name, &config, server, &intake, &mut shutdown).await;
         up.set(0);
@@ -103,16 +98,13 @@ async fn queue(
                 tracing::warn!(input = AMQP, source = name, server, %error, "no messages for now; connecting again");
                 // It had worked until then.
                 if let TakeError::Lost(_) | TakeError::Cancelled { .. } = error {
-                    pause = PAUSES.0;
+                    backoff.reset();
                 }
             }
         }
-        tokio::select! {
-            biased;
-            () = shutdown.wait() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
+        if backoff.wait(None, &mut shutdown).await.is_stopped() {
+            return Ok(());
         }
-        pause = pause.saturating_mul(2).min(pause_max);
     }
     Ok(())
 }

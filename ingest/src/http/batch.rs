@@ -16,7 +16,7 @@ use super::access::Sender;
 use super::bulk::Action;
 use super::github::Delivery;
 use super::hec::{self, Code};
-use super::media::{self, Kind};
+use super::media::Kind;
 use super::otlp::Form;
 use super::refusal::Refusal;
 use super::split::{Piece, line_number};
@@ -134,7 +134,7 @@ impl Envelope {
             Target::Bulk { .. } | Target::Document(_) | Target::Hec(_) => {}
         }
         if self.kind == Kind::Syslog {
-            more.push(headers::CONTENT_TYPE, media::SYSLOG);
+            more.push(headers::CONTENT_TYPE, headers::MEDIA_SYSLOG);
         }
         if self.backfill {
             more.push(headers::BACKFILL, "1");

@@ -5,11 +5,9 @@
 //! so only types that cannot hold text events are refused.
 
 use bytes::Bytes;
+use model::headers::MEDIA_SYSLOG;
 
 use super::refusal::Refusal;
-
-/// The media type of syslog lines, in requests and in records.
-pub(super) const SYSLOG: &str = "text/x-syslog";
 
 /// How a body is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +46,7 @@ pub(super) fn kind(content_type: Option<&str>) -> Result<Kind, Refusal> {
         return Err(Refusal::MediaType(essence));
     }
     Ok(match essence.as_str() {
-        SYSLOG => Kind::Syslog,
+        MEDIA_SYSLOG => Kind::Syslog,
         "application/x-www-form-urlencoded" => Kind::Form,
         _ => Kind::Json,
     })

@@ -29,14 +29,16 @@ use tokio::task::JoinSet;
 
 pub use publish::{SendError, Sender};
 
+use crate::backoff::Backoff;
 use crate::intake::Intake;
+use crate::tasks;
 use message::Reader;
 use receive::{Queue, ReceiveError};
 
 /// Name of the input.
 const SQS: &str = model::headers::INPUT_SQS;
-/// First and longest pause before SQS is asked again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Longest pause before SQS is asked again.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Why the bridge cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -59,19 +61,7 @@ pub async fn run(
     for (name, entry) in config {
         receivers.spawn(entry_receivers(name, entry, intake.clone(), shutdown.clone()));
     }
-    join(receivers).await
-}
-
-/// Waits for all; the first error ends all.
-async fn join(mut tasks: JoinSet<Result<(), SqsError>>) -> Result<(), SqsError> {
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(outcome) => outcome?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
-        }
-    }
-    Ok(())
+    tasks::all(receivers).await
 }
 
 /// The receivers of one queue.
@@ -100,11 +90,11 @@ async fn entry_receivers(
     for _ in 0..count {
         receivers.spawn(receiver(queue.clone(), shutdown.clone()));
     }
-    join(receivers).await
+    tasks::all(receivers).await
 }
 
 async fn receiver(queue: Arc<Queue>, mut shutdown: Shutdown) -> Result<(), SqsError> {
-    let (mut pause, pause_max) = PAUSES;
+    let mut backoff = Backoff::up_to(PAUSE_MAX);
     loop {
         let started = tokio::time::Instant::now();
         match queue.receive(&mut shutdown).await {
@@ -112,13 +102,12 @@ async fn receiver(queue: Arc<Queue>, mut shutdown: Shutdown) -> Result<(), SqsEr
             Err(ReceiveError::Log(error)) => return Err(error.into()),
             Err(error) => troubled(&queue.name, &error),
         }
-        pause = if started.elapsed() > pause_max { PAUSES.0 } else { pause };
-        tokio::select! {
-            biased;
-            () = shutdown.wait() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
+        if started.elapsed() > PAUSE_MAX {
+            backoff.reset();
         }
-        pause = pause.saturating_mul(2).min(pause_max);
+        if backoff.wait(None, &mut shutdown).await.is_stopped() {
+            return Ok(());
+        }
     }
 }
 
@@ -132,7 +121,7 @@ async fn url(
     if config.queue.contains("://") {
         return Some(config.queue.clone());
     }
-    let (mut pause, pause_max) = PAUSES;
+    let mut backoff = Backoff::up_to(PAUSE_MAX);
     loop {
         let asking = sqs.get_queue_url().queue_name(&config.queue).send();
         let answer = tokio::select! {
@@ -146,12 +135,9 @@ async fn url(
             Err(error) => DisplayErrorContext(&error).to_string(),
         };
         troubled(name, &ReceiveError::Queue { queue: config.queue.clone(), cause });
-        tokio::select! {
-            biased;
-            () = shutdown.wait() => return None,
-            () = tokio::time::sleep(pause) => {}
+        if backoff.wait(None, shutdown).await.is_stopped() {
+            return None;
         }
-        pause = pause.saturating_mul(2).min(pause_max);
     }
 }
 

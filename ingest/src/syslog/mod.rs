@@ -46,8 +46,6 @@ const RECORD_BYTES: usize = 1024;
 const BATCH_RECORDS_MAX: usize = 2000;
 /// Bytes of messages after which a batch is full.
 const BATCH_BYTES: usize = 1 << 20;
-/// Media type of the records.
-const MEDIA_TYPE: &str = "text/x-syslog";
 
 /// Why the listeners cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +217,7 @@ pub async fn run(listeners: Listeners, intake: Intake, shutdown: Shutdown) -> Re
 
 /// What all messages of a listener have in common.
 fn source(name: &str, config: &SyslogConfig) -> Source {
-    let mut more = Headers::new().with(headers::CONTENT_TYPE, MEDIA_TYPE);
+    let mut more = Headers::new().with(headers::CONTENT_TYPE, headers::MEDIA_SYSLOG);
     if let Some(minutes) = config.zone_minutes {
         more.push(headers::ZONE_MINUTES, minutes.to_string());
     }

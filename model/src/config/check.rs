@@ -31,7 +31,7 @@ impl Config {
             Err(error) => found.add("", format!("cannot be written as JSON: {error}"), "use UTF-8 paths"),
         }
         self.check_access(&mut found);
-        for (key, what, remedy) in self.ingest.mistakes() {
+        for (key, what, remedy) in self.ingest.mistakes(self.log.kafka.as_ref()) {
             found.add(&key, what, remedy);
         }
         self.check_listeners(&mut found);
@@ -41,12 +41,6 @@ impl Config {
             found.add(&format!("log.kafka.{key}"), what, remedy);
         }
         self.check_queues(&mut found);
-        for (name, source) in &self.ingest.kafka {
-            for (key, what, remedy) in source.mistakes(self.log.kafka.as_ref()) {
-                let key = if key.is_empty() { String::new() } else { format!(".{key}") };
-                found.add(&format!("ingest.kafka.{name}{key}"), what, remedy);
-            }
-        }
         found.0
     }
 

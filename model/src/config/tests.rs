@@ -315,6 +315,19 @@ fn inputs_with_names_are_checked() {
         ],
     );
     check(
+        "  kafka:\n    apps: {}\n    b: {topics: ['a b', '^a[.]'], brokers: [x]}\n",
+        &[
+            "ingest.kafka.apps.topics: no topic is named; name one, or give a pattern such as `^audit[.]`",
+            "ingest.kafka.apps.brokers: no broker is named, and the log is not on Kafka; give at least one as host:port",
+            "ingest.kafka.b.topics[0]: `a b` is no name of a topic; use letters, digits, `.`, `-` and `_`, or begin a pattern with `^`",
+            "ingest.kafka.b.brokers[0]: `x` is not host:port; write it as in `kafka-1.example.org:9092`",
+        ],
+    );
+    let own = "log: {kafka: {brokers: ['a:1']}}\ningest: {kafka: {own: {topics: [mozdef.raw]}}}";
+    assert!(mistakes(own).contains("`mozdef.raw` is a topic of MozDef itself"), "{}", mistakes(own));
+    let elsewhere = "ingest: {kafka: {other: {topics: [mozdef.raw], brokers: ['b:1']}}}";
+    assert!(Config::from_yaml(elsewhere).is_ok());
+    check(
         "  pubsub:\n    logs: {subscription: logs}\n",
         &[
             "ingest.pubsub.logs.subscription: \"logs\" is no subscription's full name; write projects/PROJECT/subscriptions/NAME",

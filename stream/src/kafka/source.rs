@@ -68,6 +68,8 @@ pub struct Source {
     topics: BTreeMap<String, Arc<str>>,
     /// Next offsets of what was given and is not committed.
     given: BTreeMap<(Arc<str>, i32), i64>,
+    /// What was met behind the records of the last batch.
+    trouble: Option<LogError>,
 }
 
 impl Source {
@@ -85,8 +87,13 @@ impl Source {
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
         native.subscribe(&topics).map_err(|error| unavailable("subscribing", &error))?;
         let native = Arc::new(native);
-        let mut source =
-            Source { native, cluster: String::new(), topics: BTreeMap::new(), given: BTreeMap::new() };
+        let mut source = Source {
+            native,
+            cluster: String::new(),
+            topics: BTreeMap::new(),
+            given: BTreeMap::new(),
+            trouble: None,
+        };
         source.cluster = source.ask_for_cluster(&options.cluster.brokers).await?;
         Ok(source)
     }
@@ -110,8 +117,11 @@ impl Source {
     /// The future may be dropped; what it would have given is given later, or after a commit by another member.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`]: call again after a while. [`LogError::Broken`]: join again.
+    /// What the client met; nothing that was given before it is lost. Join again.
     pub async fn batch(&mut self, limits: FetchLimits) -> Result<Vec<SourceRecord>, LogError> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
         let native = Arc::clone(&self.native);
         let first = native.recv().await.map_err(|error| trouble(&error))?;
         let mut bytes = first.payload_len();
@@ -122,10 +132,17 @@ impl Source {
                 more = native.recv() => more,
                 () = std::future::ready(()) => break,
             };
-            // An error comes again, or passes.
-            let Ok(message) = more else { break };
-            bytes = bytes.saturating_add(message.payload_len());
-            records.push(self.take(&message));
+            match more {
+                Ok(message) => {
+                    bytes = bytes.saturating_add(message.payload_len());
+                    records.push(self.take(&message));
+                }
+                // First what was read before it.
+                Err(error) => {
+                    self.trouble = Some(trouble(&error));
+                    break;
+                }
+            }
         }
         Ok(records)
     }

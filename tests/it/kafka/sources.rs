@@ -24,7 +24,8 @@ const RECORDS: u64 = 2_000;
 
 /// A configuration for the source alone: the log of `site`, and the topics of another program.
 fn configuration(folder: &Path, brokers: &str, site: &Site, other: &Site) -> anyhow::Result<PathBuf> {
-    let pattern = format!("^{}raw$", other.prefix.replace('.', "[.]"));
+    // MozDef's own topic is in the pattern, and must be left out: read, it would feed itself for ever.
+    let pattern = format!("^({}|{})raw$", other.prefix, site.prefix).replace('.', "[.]");
     let text = format!(
         "log:\n  kafka:\n    brokers: [\"{brokers}\"]\n    prefix: \"{}\"\nadmin:\n  listen: 127.0.0.1:0\n\
          ingest:\n  kafka:\n    apps:\n      topics: [\"{pattern}\"]\n",

@@ -88,7 +88,7 @@ impl Poster {
     async fn attempt(&self, batch: &Batch, key: &str) -> Attempt {
         let media_type = match batch.kind {
             Kind::Json => "application/x-ndjson",
-            Kind::Syslog => "text/x-syslog",
+            Kind::Syslog => model::headers::MEDIA_SYSLOG,
         };
         let mut request = self
             .http

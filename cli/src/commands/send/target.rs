@@ -84,7 +84,7 @@ impl Target {
             Target::Amqp(queue) => {
                 let media_type = match batch.kind {
                     Kind::Json => "application/json",
-                    Kind::Syslog => "text/x-syslog",
+                    Kind::Syslog => model::headers::MEDIA_SYSLOG,
                 };
                 let message = |line: &[u8]| {
                     let number = queue.next.fetch_add(1, Ordering::Relaxed);

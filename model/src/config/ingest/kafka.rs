@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::EventLimits;
+use super::{EventLimits, Mistake};
 use crate::config::{KafkaConfig, KafkaSasl, KafkaTls};
 
 /// One consumer of topics that other programs write.
@@ -63,8 +63,8 @@ impl KafkaSourceConfig {
         Some(KafkaConfig { brokers, tls, sasl, ..KafkaConfig::default() })
     }
 
-    /// What is wrong with the values: key below the source's (empty for itself), what, remedy.
-    pub(in crate::config) fn mistakes(&self, log: Option<&KafkaConfig>) -> Vec<(String, String, String)> {
+    /// What is wrong with the values: key below the source's, what, remedy. `log`: the log's Kafka, where it is on one.
+    pub(in crate::config) fn mistakes(&self, log: Option<&KafkaConfig>) -> Vec<Mistake> {
         let mut found = Vec::new();
         let mut add = |key: &str, what: String, remedy: &str| {
             found.push((key.to_owned(), what, remedy.to_owned()));

@@ -24,10 +24,11 @@ pub use self::http::{
 pub use self::kafka::{KafkaFormat, KafkaSourceConfig, KafkaStart};
 pub use self::papertrail::PapertrailConfig;
 pub use self::pubsub::PubSubConfig;
+pub use self::sqs::{SqsConfig, SqsTakes};
 pub use self::syslog::{SyslogConfig, SyslogTransport};
 pub use self::tls::{ClientCertificate, TlsConfig};
 
-pub use self::sqs::{SqsConfig, SqsTakes};
+use super::KafkaConfig;
 
 /// Ways in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,8 +54,8 @@ pub struct IngestConfig {
 pub(super) type Mistake = (String, String, String);
 
 impl IngestConfig {
-    /// What is wrong with the values of inputs that have names.
-    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+    /// What is wrong with the values of inputs that have names. `log`: the log's Kafka, where it is on one.
+    pub(super) fn mistakes(&self, log: Option<&KafkaConfig>) -> Vec<Mistake> {
         let mut found = Vec::new();
         let mut add = |input: &str, name: &String, mistakes: Vec<Mistake>| {
             let base = format!("ingest.{input}.{name}");
@@ -66,6 +67,7 @@ impl IngestConfig {
                 found.push((format!("{base}.{key}"), what, remedy));
             }
         };
+        self.kafka.iter().for_each(|(name, config)| add("kafka", name, config.mistakes(log)));
         self.syslog.iter().for_each(|(name, config)| add("syslog", name, config.mistakes()));
         self.papertrail.iter().for_each(|(name, config)| add("papertrail", name, config.mistakes()));
         self.pubsub.iter().for_each(|(name, config)| add("pubsub", name, config.mistakes()));
