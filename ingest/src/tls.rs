@@ -13,7 +13,7 @@ use model::config::{ClientCertificate, TlsConfig};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use stream::shutdown::Shutdown;
@@ -273,6 +273,11 @@ impl Files {
         };
         let mut server = builder.with_single_cert(chain, key).map_err(refused)?;
         server.alpn_protocols = protocols.to_vec();
+        // Each connection shows its certificate anew, to the lists that are in force now. And a sender that only writes
+        // never reads a ticket: it would close with that unread, the kernel would reset the connection, and what was
+        // under way would be lost.
+        server.send_tls13_tickets = 0;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(server)
     }
 

@@ -36,10 +36,17 @@ free_port() {
 
 # Prints the folder's process when it lives and is the folder's own.
 alive() {
-    local pid
+    local pid try own=""
     pid=$(cat "$1/pid" 2>/dev/null) || return 1
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF -- "MOZDEF_SERVER_FOLDER=$1" || return 1
-    grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null && return 1
+    # A process that is just becoming another program has no environment for a moment, and is none the less alive.
+    for try in $(seq 20); do
+        [ -d "/proc/$pid" ] || return 1
+        grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null && return 1
+        own=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ") || true
+        [ -z "$own" ] || break
+        sleep 0.05
+    done
+    grep -qxF -- "MOZDEF_SERVER_FOLDER=$1" <<<"$own" || return 1
     echo "$pid"
 }
 
@@ -51,7 +58,7 @@ launch() {
     echo $! >"$folder/pid"
     # Until it is the program, and no longer the shell that starts it.
     local try
-    for try in $(seq 40); do
+    for try in $(seq 200); do
         alive "$folder" >/dev/null && return
         sleep 0.05
     done

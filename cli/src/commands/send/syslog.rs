@@ -2,6 +2,7 @@
 //!
 //! In: a batch. Out: how many messages were handed over. Never: a word of whether they arrived: syslog says nothing back.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use anyhow::{Context, bail};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -22,7 +23,7 @@ use super::read::Batch;
 
 /// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for a batch to be taken.
+/// Longest time for a batch to be taken, and for the other side's goodbye.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -32,7 +33,9 @@ const PRIORITY: &[u8] = b"<13>";
 /// What names an authority's, a certificate's and a key's file.
 const VARIABLES: [&str; 3] = ["MOZDEF_TLS_CA", "MOZDEF_TLS_CERTIFICATE", "MOZDEF_TLS_KEY"];
 
-type Stream = Box<dyn AsyncWrite + Send + Unpin>;
+/// A connection, in the open or encrypted.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// One connection, or one socket.
 pub(crate) struct SyslogSender {
@@ -40,7 +43,7 @@ pub(crate) struct SyslogSender {
 }
 
 enum Way {
-    Stream(Stream),
+    Stream(Box<dyn Connection>),
     Datagrams(UdpSocket),
 }
 
@@ -123,11 +126,21 @@ impl SyslogSender {
         Ok(posted)
     }
 
-    /// Says goodbye, so that the last messages are taken for whole.
+    /// Says goodbye, and waits for the other side's: it has read all then. A connection that is closed before, with
+    /// bytes of the other side unread (tickets of TLS, say), is reset, and what is still under way is thrown away.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
-        match &mut *self.way.lock().await {
-            Way::Stream(stream) => Ok(timeout(CONNECT_TIMEOUT, stream.shutdown()).await??),
-            Way::Datagrams(_) => Ok(()),
+        let Way::Stream(stream) = &mut *self.way.lock().await else { return Ok(()) };
+        let goodbye = async {
+            stream.shutdown().await?;
+            match tokio::io::copy(stream, &mut tokio::io::sink()).await {
+                // Many end a connection of TLS without its goodbye.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        match timeout(WRITE_TIMEOUT, goodbye).await {
+            Ok(said) => said.context("the connection broke; the last of the file may not have arrived"),
+            Err(_) => bail!("all is sent, but not read to its end in {} s", WRITE_TIMEOUT.as_secs()),
         }
     }
 }
