@@ -19,3 +19,4 @@ mod kills;
 mod project_files;
 mod pullers;
 mod shippers;
+mod sigma;

@@ -49,6 +49,7 @@ mod suricata_fixup;
 pub(crate) mod testing;
 mod ttl_auditd;
 mod vulnerability;
+mod windows;
 mod zeek;
 mod zeek_json;
 mod zoom_fixup;
@@ -93,6 +94,7 @@ pub const ALL: &[Builtin] = &[
     suricata_fixup::SURICATA_FIXUP,
     ttl_auditd::TTL_AUDITD,
     vulnerability::VULNERABILITY,
+    windows::WINDOWS_EVENT,
     zeek_json::ZEEK_JSON,
     zoom_fixup::ZOOM_FIXUP,
 ];

@@ -28,8 +28,26 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
         if !take_cisco(start, &mut message) {
             take_tag(tag.trim_start_matches(' '), &mut message);
         }
+    } else {
+        take_cisco_of_file(start, reference, &mut message);
     }
     message
+}
+
+/// `192.0.2.1 42: Feb 17 13:40:03.673: %SYS-5-CONFIG_I: text`, as a collector of Cisco's messages writes its file.
+fn take_cisco_of_file<'l>(start: &'l str, reference: Reference, message: &mut Message<'l>) {
+    if !take_cisco(start, message) {
+        return;
+    }
+    let front = start.split_once('%').map_or("", |(front, _)| front);
+    let stamped = front.split(": ").find_map(|word| at_front(word, reference));
+    if let Some(found) = stamped {
+        message.shape = Shape::Rfc3164;
+        message.time = Some(found.time);
+    }
+    let sender =
+        front.split_once(' ').map(|(word, _)| word).filter(|word| is_host(word) && word.contains('.'));
+    message.hostname = message.hostname.or(sender);
 }
 
 /// `42: host: 1d02h: %SYS-5-CONFIG_I: text`: a device without a clock counts its messages or its time up. True where the

@@ -142,6 +142,10 @@ fn priorities_and_what_devices_send() {
     check("<86>apache2: pam_succeed_if(httpd:auth): x", "3164|-|-|apache2|-|-|pam_succeed_if(httpd:auth): x");
     check("<134>00:01:01: %SYSMGR-STANDBY-3-SHUT: The", "3164|-|-|%SYSMGR-STANDBY-3-SHUT|-|-|The");
     check("<134>42: r1: 1d02h: %SYS-5-CONFIG_I: By x", "3164|-|r1|%SYS-5-CONFIG_I|-|-|By x");
+    check(
+        "192.0.2.1 42: Aug  3 09:05:07.123: %PARSER-5-CFG: User:x",
+        "3164|2026-08-03T09:05:07.123000|192.0.2.1|%PARSER-5-CFG|-|-|User:x",
+    );
     check("<134>at 50% load: %a", "3164|-|-|-|-|-|at 50% load: %a");
     check("\n<13>Aug  3 09:05:07 h x: y", "3164|2026-08-03T09:05:07|h|x|-|-|y");
     check("<134>1 Aug  3 09:05:07 h log: ION", "3164|2026-08-03T09:05:07|h|log|-|-|ION");
