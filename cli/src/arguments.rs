@@ -315,6 +315,86 @@ pub(crate) enum Rules {
         /// Files or folders; the shipped rules when none is given.
         paths: Vec<PathBuf>,
     },
+    /// Show why a rule matches an event or does not: a tree of what held and what did not.
+    Explain(Explain),
+    /// List rules with their levels and log sources.
+    List {
+        /// Files or folders; the shipped rules when none is given.
+        paths: Vec<PathBuf>,
+        /// Print a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look through rules of others: what loads, has all its fields, and has a log source here.
+    #[command(subcommand)]
+    Import(Import),
+    /// Print a layer for the ATT&CK Navigator: techniques by the number of rules.
+    Coverage {
+        /// Files or folders; the shipped rules when none is given.
+        paths: Vec<PathBuf>,
+    },
+    /// Run rules over indexed events of a time range; print alerts by rule and day.
+    Backtest(Backtest),
+}
+
+/// Options of `mozdef rules explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The rule's id, name or title.
+    pub rule: String,
+    /// File with one event in normal form; standard input when none is given.
+    pub event: Option<PathBuf>,
+    /// Files or folders of rules; those of the configuration by default.
+    #[arg(long, value_name = "PATH")]
+    pub rules: Vec<PathBuf>,
+    /// The event is as it came: normalise it first.
+    #[arg(long)]
+    pub raw: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `mozdef rules import`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// A folder of Sigma rules, such as SigmaHQ's `rules/`.
+    Sigma {
+        /// The folder.
+        folder: PathBuf,
+        /// Copy the files whose rules are all ready into this folder.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// Print `{"ready": N, "fields_missing": N, "no_source": N, "sources": …, "not_loaded": […]}`.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `mozdef rules backtest`.
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    /// Files or folders of rules; those of the configuration by default.
+    pub rules: Vec<PathBuf>,
+    /// Not before this time: 2026-01-31T12:00:00Z, 2026-01-31, or 7d for a time ago.
+    #[arg(long, value_name = "TIME", default_value = "1d")]
+    pub from: String,
+    /// Not after this time; the same, or now.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Only events that match this Lucene query.
+    #[arg(long, value_name = "QUERY", default_value = "*")]
+    pub query: String,
+    /// Most events that are judged at once.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub most: usize,
+    /// Print `{"events": N, "alerts": […], "by_rule": …}`.
+    #[arg(long)]
+    pub json: bool,
+    /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+    /// the index itself.
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
 }
 
 /// `mozdef config`.

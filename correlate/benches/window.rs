@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use model::ids::EventId;
 
-use correlate::rule::Condition;
+use correlate::rule::{Condition, Kind};
 use correlate::window::store::{Images, Store};
 use correlate::window::{BEGINNING, Entry, Phase, Revision, Sample, Spec};
 
@@ -39,7 +39,9 @@ fn main() {
 
 fn spec() -> Spec {
     let condition = Condition { gte: Some(10), ..Condition::default() };
-    Spec { timespan_ms: TIMESPAN_MS, condition, samples: 10, revise_ms: i64::MAX, entries_max: 10_000 }
+    let (kind, limits) = (Kind::EventCount, Condition::default());
+    let (samples, revise_ms, entries_max) = (10, i64::MAX, 10_000);
+    Spec { timespan_ms: TIMESPAN_MS, kind, condition, limits, samples, revise_ms, entries_max }
 }
 
 /// Keys and ids without pattern.
@@ -52,7 +54,7 @@ fn entry(n: u64, time: i64, sample: Option<&Arc<Sample>>) -> Entry {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&mix(n).to_be_bytes());
     bytes[8..].copy_from_slice(&n.to_be_bytes());
-    Entry { time, id: EventId::from_bytes(bytes), sample: sample.cloned() }
+    Entry { time, id: EventId::from_bytes(bytes), fact: 0, sample: sample.cloned() }
 }
 
 /// First and last revisions only, as rules over history make them; what lies between costs its alert document.

@@ -44,6 +44,7 @@ pub fn episode_id(info: &RuleInfo, group_key: &[u8], firing: Mark) -> AlertId {
 pub fn single_revision(mark: Mark, sample: Arc<Sample>, now: i64) -> Revision {
     Revision {
         firing: mark,
+        hot: mark.time,
         number: 1,
         phase: Phase::Closed,
         fired_at: now,
@@ -271,6 +272,7 @@ mod tests {
     fn revision() -> Revision {
         Revision {
             firing: mark(2),
+            hot: 1,
             number: 3,
             phase: Phase::Open,
             fired_at: 1_700_000_001_500,

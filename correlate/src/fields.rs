@@ -10,6 +10,7 @@
 //! prefixes: [details.event.EventData]              # further places for every field
 //! last:
 //!   EventType: category                            # tried when it is nowhere else
+//! emits: [Image, CommandLine]                      # all fields that events of this log source have, for `rules check`
 //! ```
 //!
 //! A field is looked for: by the map of the most specific log source that
@@ -41,6 +42,8 @@ struct FieldMap {
     fields: HashMap<String, Vec<Keys>, FixedState>,
     prefixes: Vec<Keys>,
     last: HashMap<String, Vec<Keys>, FixedState>,
+    /// All fields of the log source; empty where that is not known.
+    emits: Vec<String>,
 }
 
 /// All maps.
@@ -49,7 +52,7 @@ pub struct FieldMaps {
     maps: Vec<FieldMap>,
 }
 
-const KEYS: [&str; 4] = ["logsource", "fields", "prefixes", "last"];
+const KEYS: [&str; 5] = ["logsource", "fields", "prefixes", "last", "emits"];
 
 impl FieldMaps {
     /// Adds the maps of a file. Of two maps for one log source the later is asked first.
@@ -66,6 +69,19 @@ impl FieldMaps {
             (std::cmp::Reverse(specificity(&map.logsource)), std::cmp::Reverse(*order))
         });
         self.maps = maps.into_iter().map(|(_, map)| map).collect();
+    }
+
+    /// Whether it is known that no event of a log source has a field: a map for its category lists all fields, and
+    /// neither it nor a wider one has this one.
+    pub fn is_never_there(&self, logsource: &LogSource, field: &str) -> bool {
+        let maps: Vec<&FieldMap> = self.maps.iter().filter(|m| applies(&m.logsource, logsource)).collect();
+        let is_listed = |map: &&FieldMap| map.logsource.category.is_some() && !map.emits.is_empty();
+        let has = |map: &&FieldMap| {
+            map.emits.iter().any(|one| one == field)
+                || map.fields.contains_key(field)
+                || map.last.contains_key(field)
+        };
+        logsource.category.is_some() && maps.iter().any(is_listed) && !maps.iter().any(has)
     }
 
     /// The paths of a field for rules of a log source, in order, without repetition.
@@ -201,9 +217,10 @@ fn map(node: &Node, findings: &mut Findings) -> Option<FieldMap> {
     }
     let logsource = document::logsource(node, findings);
     let prefixes = read::texts(node, "prefixes", findings).iter().map(|p| keys(p)).collect();
+    let emits = read::texts(node, "emits", findings);
     let fields = block(node, "fields", findings);
     let last = block(node, "last", findings);
-    (findings.errors() == before).then_some(FieldMap { logsource: logsource?, fields, prefixes, last })
+    (findings.errors() == before).then_some(FieldMap { logsource: logsource?, fields, prefixes, last, emits })
 }
 
 /// Fields and their paths.
@@ -268,6 +285,26 @@ mod tests {
             "EventType",
             "EventType details/EventType details/eventtype details/event/EventData/EventType details/event/EventData/eventtype category",
         );
+    }
+
+    #[test]
+    fn fields_that_no_event_has_are_known() {
+        let text = "logsource: {product: windows}\nemits: [EventID]\nfields: {Mapped: details.m}\n---\n\
+            logsource: {product: windows, category: image_load}\nemits: [Image, ImageLoaded]\n";
+        let mut findings = Findings::new("f".into());
+        let mut maps = FieldMaps::default();
+        maps.add(text, &mut findings);
+        assert_eq!(findings.into_vec(), []);
+        let never = |product: &str, category: Option<&str>, field: &str| {
+            let (product, category) = (Some(product.into()), category.map(Into::into));
+            maps.is_never_there(&LogSource { product, category, service: None }, field)
+        };
+        assert!(never("windows", Some("image_load"), "CommandLine"));
+        for field in ["Image", "EventID", "Mapped"] {
+            assert!(!never("windows", Some("image_load"), field), "{field}");
+        }
+        assert!(!never("windows", Some("other"), "CommandLine") && !never("windows", None, "CommandLine"));
+        assert!(!never("linux", Some("image_load"), "CommandLine"));
     }
 
     #[test]

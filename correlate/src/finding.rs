@@ -99,11 +99,15 @@ pub enum Code {
     Empty,
     /// A field map or log source file that contradicts itself.
     Mapping,
+    /// A field that no event of the rule's log source has.
+    UnknownField,
+    /// A filter that names a rule which is not there.
+    FilterWithoutRule,
 }
 
 impl Code {
     /// Every code, in order of its text.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 35] = [
         Code::Unreadable,
         Code::Syntax,
         Code::WrongType,
@@ -137,6 +141,8 @@ impl Code {
         Code::PlainScalar,
         Code::Empty,
         Code::Mapping,
+        Code::UnknownField,
+        Code::FilterWithoutRule,
     ];
 
     /// `S001` and so on.
@@ -175,6 +181,8 @@ impl Code {
             Code::PlainScalar => "S031",
             Code::Empty => "S032",
             Code::Mapping => "S033",
+            Code::UnknownField => "S034",
+            Code::FilterWithoutRule => "S035",
         }
     }
 
@@ -185,7 +193,9 @@ impl Code {
             | Code::Placeholder
             | Code::UnusedIdentifier
             | Code::NullInList
-            | Code::PlainScalar => Weight::Warning,
+            | Code::PlainScalar
+            | Code::UnknownField
+            | Code::FilterWithoutRule => Weight::Warning,
             _ => Weight::Error,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::fields::PathLists;
 use crate::logsource::{Definition, LogSources};
-use crate::rule::{Correlation, Detection, GroupField, RuleInfo};
+use crate::rule::{Correlation, Detection, GroupField, Kind, RuleInfo};
 use crate::ruleset::Aliased;
 use crate::sigma::ast::{Check, Expr};
 use crate::sigma::correlation::CorrelationPart;
@@ -95,6 +95,8 @@ pub(crate) struct Parts<'p> {
     pub(crate) members: Vec<&'p str>,
     /// Fields to group by, with their paths.
     pub(crate) group_by: &'p [GroupField],
+    /// What is measured.
+    pub(crate) measured: &'p [GroupField],
     /// The same by member, where aliases differ.
     pub(crate) aliased: &'p [Aliased],
     /// Kind, time span and condition.
@@ -115,6 +117,15 @@ pub(crate) fn of_correlation(parts: &Parts<'_>) -> String {
     for bound in [c.gt, c.gte, c.lt, c.lte, c.eq, c.neq] {
         let text = bound.map(|n| n.to_string());
         digest.list(text.as_deref());
+    }
+    // Rules that count events keep the generation that they had before there were other kinds.
+    if parts.part.kind != Kind::EventCount {
+        feed_group(&mut digest, parts.measured);
+        let l = &parts.part.limits;
+        for bound in [l.gt, l.gte, l.lt, l.lte, l.eq, l.neq] {
+            let text = bound.map(|n| n.to_string());
+            digest.list(text.as_deref());
+        }
     }
     digest.finish()
 }

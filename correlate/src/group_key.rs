@@ -103,7 +103,7 @@ fn parts(value: Value<'_>) -> Vec<Vec<u8>> {
     parts
 }
 
-fn part(value: Value<'_>) -> Option<Vec<u8>> {
+pub(crate) fn part(value: Value<'_>) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(encode(TEXT, canonical_address(text).as_deref().unwrap_or(text))),
         Value::Number(text) => Some(encode(NUMBER, text)),

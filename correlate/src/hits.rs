@@ -9,6 +9,7 @@ use std::sync::Arc;
 use model::event::Event;
 
 use crate::group_key::{self, Groups};
+use crate::measured::{self, Fact};
 use crate::rule::{Correlation, RuleInfo};
 use crate::ruleset::RuleSet;
 use crate::window::{Sample, tops};
@@ -22,6 +23,8 @@ pub(crate) struct Fed<'r> {
     pub(crate) rule: &'r Correlation,
     /// The groups.
     pub(crate) groups: Vec<FedGroup>,
+    /// The value or number that the rule takes from the event; 0 where it takes none.
+    pub(crate) fact: Fact,
     /// Combinations of values left out because there were too many.
     pub(crate) left_out: u64,
 }
@@ -48,9 +51,12 @@ pub(crate) fn fed<'r>(rules: &'r RuleSet, hits: &[usize], event: &Event) -> Vec<
     positions.dedup();
     let fed = |position: usize| {
         let rule = rules.correlations.get(position)?;
-        let mut fed = Fed { position, rule, groups: Vec::new(), left_out: 0 };
+        // An event without the field that is measured is no event of the rule.
+        let fact = measured::value(event, rule)?;
+        let mut fed = Fed { position, rule, groups: Vec::new(), fact, left_out: 0 };
         let mut previous: Option<(*const _, Groups)> = None;
-        for (at, &member) in (0_u16..).zip(&rule.members).filter(|(_, member)| hits.contains(member)) {
+        let named = rule.places.iter().copied().zip(&rule.members);
+        for (at, &member) in named.filter(|(_, member)| hits.contains(member)) {
             // Members without aliases share their fields, and so their groups.
             let fields = rules.group_by(position, member);
             let groups = match previous.take().filter(|(same, _)| *same == fields.as_ptr()) {

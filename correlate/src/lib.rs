@@ -7,8 +7,11 @@
 
 pub mod alert_document;
 mod alert_metrics;
+mod chain;
+mod correlation_compiler;
 pub mod event_time;
 mod exact_number;
+pub mod explain;
 pub mod fields;
 pub mod finding;
 pub mod fold;
@@ -20,6 +23,7 @@ pub mod logsource;
 pub mod match_record;
 pub mod match_worker;
 mod matcher;
+pub mod measured;
 pub mod offline;
 mod raw_value;
 pub mod reload;

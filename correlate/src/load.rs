@@ -5,7 +5,8 @@
 //! or rule that keeps the others out.
 //!
 //! In each folder `logsources.yaml` and `fields/*.yaml` add to the shipped
-//! log sources and field maps; every other `.yml` and `.yaml`, at any depth,
+//! log sources and field maps, and `placeholders.yaml` has values for
+//! placeholders; every other `.yml` and `.yaml`, at any depth,
 //! is a rule file. Names that begin with a dot are passed over.
 
 use std::collections::{HashMap, HashSet};
@@ -17,8 +18,10 @@ use crate::finding::{Code, Finding, Findings, Place};
 use crate::logsource::LogSources;
 use crate::ruleset::RuleSet;
 use crate::shipped;
-use crate::sigma::document::Document;
+use crate::sigma::document::{Body, Document};
+use crate::sigma::filter;
 use crate::sigma::mozdef_block::TestCase;
+use crate::sigma::placeholders::Placeholders;
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -84,6 +87,8 @@ pub enum Role {
     Fields,
     /// Log sources.
     LogSources,
+    /// Values of placeholders.
+    Placeholders,
 }
 
 /// Loads folders or files, on top of the shipped log sources and field maps.
@@ -106,23 +111,12 @@ pub fn configured(folders: &[PathBuf]) -> Loaded {
 
 /// Loads texts; `findings` are those of reading them.
 pub fn files(files: &[SourceFile], mut findings: Vec<Finding>) -> Loaded {
-    let (mut sources, mut fields) = (LogSources::default(), FieldMaps::default());
-    let mut documents: Vec<Document> = Vec::new();
-    let mut rule_files = 0;
-    for file in files {
-        let mut found = Findings::new(Arc::clone(&file.name));
-        match file.role {
-            Role::Rules => {
-                rule_files += 1;
-                documents.extend(crate::sigma::parse(&file.text, &mut found));
-            }
-            Role::Fields => fields.add(&file.text, &mut found),
-            Role::LogSources => sources.add(&file.text, &mut found),
-        }
-        findings.extend(found.into_vec());
-    }
+    let parsed = Parsed::read(files, &mut findings);
+    let rule_files = files.iter().filter(|file| file.role == Role::Rules).count();
+    let Parsed { documents, sources, fields } = parsed;
     let tests: Vec<RuleTests> =
         documents.iter().filter(|d| !d.mozdef.tests.is_empty()).map(tests_of).collect();
+    findings.extend(documents.iter().flat_map(|document| fields_never_there(document, &fields)));
     let set = RuleSet::compile(documents, &sources, &fields, &mut findings);
     // By file as they were read, then by place; what concerns several files is found last.
     let order: HashMap<&str, usize> = files.iter().enumerate().map(|(i, file)| (&*file.name, i)).collect();
@@ -131,6 +125,67 @@ pub fn files(files: &[SourceFile], mut findings: Vec<Finding>) -> Loaded {
     let loaded: HashSet<&str> = infos(&set).collect();
     let tests = tests.into_iter().filter(|t| loaded.contains(t.rule.as_str())).collect();
     Loaded { report: Report { files: rule_files, rules: set.len(), errors, warnings }, tests, set }
+}
+
+/// Files, read.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// Rules, with their filters applied.
+    pub documents: Vec<Document>,
+    /// Log sources.
+    pub sources: LogSources,
+    /// Field maps.
+    pub fields: FieldMaps,
+}
+
+impl Parsed {
+    /// Reads texts. What is wrong is left out, and is among the findings.
+    pub fn read(files: &[SourceFile], findings: &mut Vec<Finding>) -> Parsed {
+        let mut parsed = Parsed::default();
+        let mut placeholders = Placeholders::default();
+        // Rules are read last: they need the placeholders.
+        let (rules, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.role == Role::Rules);
+        for file in others.into_iter().chain(rules) {
+            let mut found = Findings::new(Arc::clone(&file.name));
+            match file.role {
+                Role::Rules => {
+                    let read = crate::sigma::parse_with(&file.text, &placeholders, &mut found);
+                    parsed.documents.extend(read);
+                }
+                Role::Fields => parsed.fields.add(&file.text, &mut found),
+                Role::LogSources => parsed.sources.add(&file.text, &mut found),
+                Role::Placeholders => placeholders.add(&file.text, &mut found),
+            }
+            findings.extend(found.into_vec());
+        }
+        parsed.documents = filter::apply(std::mem::take(&mut parsed.documents), findings);
+        parsed
+    }
+}
+
+/// The files of folders or files, on top of the shipped log sources and field maps; the shipped rules when there are none.
+pub fn texts(folders: &[PathBuf], findings: &mut Vec<Finding>) -> Vec<SourceFile> {
+    if folders.is_empty() {
+        return shipped::files(|_| true);
+    }
+    let mut files = shipped::files(|role| role != Role::Rules);
+    files.extend(read(folders, findings));
+    files
+}
+
+/// A warning for each field of a rule that no event of its log source has.
+pub fn fields_never_there(document: &Document, fields: &FieldMaps) -> Vec<Finding> {
+    let Body::Detection { logsource, expr } = &document.body else { return Vec::new() };
+    let mut names = std::collections::BTreeSet::new();
+    expr.visit(&mut |test| names.extend(test.field.as_deref()));
+    let never = names.into_iter().filter(|name| fields.is_never_there(logsource, name));
+    let finding = |name: &str| Finding {
+        file: Arc::clone(&document.file),
+        place: document.place,
+        code: Code::UnknownField,
+        message: format!("no event of this log source has the field \"{name}\": what tests it cannot hold"),
+    };
+    never.map(finding).collect()
 }
 
 fn infos(set: &RuleSet) -> impl Iterator<Item = &str> {
@@ -242,6 +297,7 @@ fn role(root: &Path, path: &Path) -> Role {
 pub(crate) fn role_of(below: &str) -> Role {
     match below {
         "logsources.yaml" | "logsources.yml" => Role::LogSources,
+        "placeholders.yaml" | "placeholders.yml" => Role::Placeholders,
         _ if below.starts_with("fields/") => Role::Fields,
         _ => Role::Rules,
     }

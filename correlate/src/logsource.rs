@@ -75,6 +75,27 @@ impl LogSources {
         }
     }
 
+    /// Whether some events have all that a log source names, as far as the definitions tell.
+    pub fn gives(&self, logsource: &LogSource) -> bool {
+        if logsource.product.as_deref() == Some(EVERY_EVENT) && logsource.service.is_none() {
+            return true;
+        }
+        let of_product = |d: &&Definition| {
+            let product = logsource.product.as_ref();
+            product.is_none_or(|p| p == EVERY_EVENT || d.products.contains(p) || d.products.is_empty())
+        };
+        let given = |wanted: &Option<String>, names: fn(&Definition) -> &Vec<String>| {
+            wanted
+                .as_ref()
+                .is_none_or(|w| self.definitions.iter().filter(of_product).any(|d| names(d).contains(w)))
+        };
+        let product =
+            |w: &String| w == EVERY_EVENT || self.definitions.iter().any(|d| d.products.contains(w));
+        logsource.product.as_ref().is_none_or(product)
+            && given(&logsource.service, |d| &d.services)
+            && given(&logsource.category, |d| &d.categories)
+    }
+
     /// The `source` values of the events that a rule's log source takes in; none when it takes in any.
     pub fn sources_of(&self, logsource: &LogSource) -> Vec<String> {
         if logsource.product.as_deref() == Some(EVERY_EVENT) && logsource.service.is_none() {
@@ -152,6 +173,10 @@ mod tests {
         let aws = LogSource { product: Some("aws".into()), ..LogSource::default() };
         assert_eq!(sources.sources_of(&aws), ["cloudtrail"]);
         let every = LogSource { product: Some("mozdef".into()), ..LogSource::default() };
+        assert!(sources.gives(&aws) && sources.gives(&every));
+        assert!(!sources.gives(&LogSource { product: Some("linux".into()), ..LogSource::default() }));
+        assert!(!sources.gives(&LogSource { service: Some("sqs".into()), ..aws.clone() }));
+        assert!(sources.gives(&LogSource { service: Some("cloudtrail".into()), ..LogSource::default() }));
         assert!(sources.sources_of(&every).is_empty());
     }
 }

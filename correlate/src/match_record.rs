@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! key        bytes rule id, bytes generation, then the group key (`group_key`)
-//! match      1 or 2, signed event time, event id, count × unsigned position of a named rule, sample fields (`window::state`)
+//! match      1 to 3, signed event time, event id, count × unsigned position of a named rule, in version 3 unsigned
+//!            fact (`measured`), sample fields (`window::state`)
 //! watermarks 1, count × (unsigned events partition, signed milliseconds); header kind = watermark
 //! ```
 
@@ -17,6 +18,7 @@ use model::headers;
 use model::topic::Topic;
 use stream::record::{Headers, NewRecord};
 
+use crate::measured::Fact;
 use crate::rule::RuleInfo;
 use crate::window::state::{self, get_fields, put_fields, version_of};
 use crate::window::{Mark, Sample};
@@ -35,6 +37,8 @@ pub struct Match {
     pub mark: Mark,
     /// Positions of the matching rules within the correlation, ascending.
     pub rules: Vec<u16>,
+    /// The value or number that the correlation takes from the event; 0 where it takes none.
+    pub fact: Fact,
     /// What an alert says of the event.
     pub sample: Arc<Sample>,
 }
@@ -63,15 +67,19 @@ pub fn split_key(key: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 
 /// The value of a match.
 pub fn encode(found: &Match) -> Bytes {
-    let mut writer = Writer::new(version_of(Some(&found.sample)));
+    let version = version_of(found.fact, Some(&found.sample));
+    let mut writer = Writer::new(version);
     writer.signed(found.mark.time);
     writer.id(found.mark.id);
     writer.count(found.rules.len());
     found.rules.iter().for_each(|rule| writer.unsigned(u64::from(*rule)));
+    if version == state::VERSION {
+        writer.unsigned(found.fact);
+    }
     if found.sample.body.len() > BODY_BYTES_MAX {
-        put_fields(&mut writer, &found.sample.without_body());
+        put_fields(&mut writer, &found.sample.without_body(), version);
     } else {
-        put_fields(&mut writer, &found.sample);
+        put_fields(&mut writer, &found.sample, version);
     }
     Bytes::from(writer.finish())
 }
@@ -82,9 +90,10 @@ pub fn decode(value: &[u8]) -> Result<Match, WireError> {
     let mark = Mark { time: reader.signed()?, id: reader.id()? };
     let count = reader.count()?;
     let rules = (0..count).map(|_| reader.narrow()).collect::<Result<_, _>>()?;
+    let fact = if version == state::VERSION { reader.unsigned()? } else { 0 };
     let sample = Arc::new(get_fields(&mut reader, version)?);
     reader.finish()?;
-    Ok(Match { mark, rules, sample })
+    Ok(Match { mark, rules, fact, sample })
 }
 
 /// A match as a record, to the partition of its key.
@@ -148,6 +157,7 @@ mod tests {
         Match {
             mark: Mark { time: 1_700_000_000_123, id: EventId::from_bytes([7; 16]) },
             rules: vec![0, 3],
+            fact: 0,
             sample: Arc::new(Sample {
                 received: 1_700_000_000_500,
                 index: Some("vulnerabilities".into()),
@@ -174,6 +184,13 @@ mod tests {
         Arc::make_mut(&mut counted.sample).values = [(7, "web1".into())].into();
         assert_eq!(hex::encode(&encode(&counted)), stored);
         assert_eq!(decode(&hex::decode(stored)), Ok(counted));
+    }
+
+    #[test]
+    fn a_fact_goes_along() {
+        let measured = Match { fact: u64::MAX, ..found() };
+        let bytes = encode(&measured);
+        assert_eq!((bytes.first(), decode(&bytes)), (Some(&3), Ok(measured)));
     }
 
     #[test]

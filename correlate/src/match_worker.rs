@@ -176,7 +176,7 @@ impl MatchWorker {
         sample: &Arc<Sample>,
         out: &mut Vec<NewRecord>,
     ) {
-        for Fed { rule, groups, left_out, .. } in hits::fed(rules, &self.hits, &self.event) {
+        for Fed { rule, groups, fact, left_out, .. } in hits::fed(rules, &self.hits, &self.event) {
             counts.groups_left_out = counts.groups_left_out.saturating_add(left_out);
             counts.groups_missing = counts.groups_missing.saturating_add(u64::from(groups.is_empty()));
             let prefix = match_record::rule_prefix(&rule.info);
@@ -189,7 +189,7 @@ impl MatchWorker {
                     Some((_, value)) => value,
                     None => {
                         let rules = members.clone();
-                        match_record::encode(&Match { mark, rules, sample: Arc::clone(&sample) })
+                        match_record::encode(&Match { mark, rules, fact, sample: Arc::clone(&sample) })
                     }
                 };
                 out.push(match_record::record(match_record::key(&prefix, &key), value.clone()));

@@ -13,9 +13,11 @@ use model::ids::{AlertId, EventId};
 use serde_json::Map;
 
 use crate::alert_document::{Documents, episode_id, single_id, single_revision};
+use crate::chain;
 use crate::event_time;
 use crate::group_key;
 use crate::hits::{self, Fed, FedGroup};
+use crate::measured::{self, Fact};
 use crate::rule::Correlation;
 use crate::ruleset::{RuleSet, Scratch};
 use crate::window::store::{Images, Store};
@@ -50,6 +52,7 @@ struct Match {
     mark: Mark,
     correlation: usize,
     key: Vec<u8>,
+    fact: Fact,
     sample: Arc<Sample>,
 }
 
@@ -75,14 +78,16 @@ pub fn run(
             let alert = documents.alert(info, Map::new(), &revision, None);
             alerts.push((mark.time, single_id(info, mark.id), alert));
         }
-        for Fed { position: correlation, rule, groups, .. } in hits::fed(rules, &hits, &offline.event) {
+        for Fed { position: correlation, rule, groups, fact, .. } in hits::fed(rules, &hits, &offline.event) {
             let sample = &hits::counted(&sample, rule, &offline.event);
-            let found =
-                |group: FedGroup| Match { mark, correlation, key: group.key, sample: Arc::clone(sample) };
+            let found = |group: FedGroup| {
+                let tells_apart = rule.kind.tells_rules_apart();
+                let fact = if tells_apart { measured::rules(&group.members) } else { fact };
+                Match { mark, correlation, key: group.key, fact, sample: Arc::clone(sample) }
+            };
             matches.extend(groups.into_iter().map(found));
         }
     }
-    matches.sort_by(|a, b| (a.mark, a.correlation, &a.key).cmp(&(b.mark, b.correlation, &b.key)));
     alerts.extend(windows(rules, matches, options, &mut documents));
     alerts.sort_by(|a, b| (a.0, &a.2.rule.id, a.1.as_bytes()).cmp(&(b.0, &b.2.rule.id, b.1.as_bytes())));
     alerts.into_iter().map(|(_, _, alert)| alert).collect()
@@ -94,34 +99,50 @@ fn sample(offline: &OfflineEvent, time: i64) -> Sample {
     Sample { received: time, origin: offline.origin.as_str().into(), body: body.into(), ..Sample::default() }
 }
 
-/// Final alerts of the windowed rules.
+/// Final alerts of the windowed rules. Those below come first, so that their alerts are events of those above.
 fn windows(
     rules: &RuleSet,
     matches: Vec<Match>,
     options: &OfflineOptions,
     documents: &mut Documents,
 ) -> Vec<(i64, AlertId, Alert)> {
-    // Only the last revision is wanted: the throttle never lets one through in between.
-    let spec = |rule| Spec::new(rule, u64::MAX, options.group_entries_max);
-    let store = |rule| Store::new(spec(rule), Images::None, BEGINNING);
-    let mut stores = rules.correlations.iter().map(store).collect::<Vec<_>>();
+    let mut by_rule: Vec<Vec<Match>> = Vec::new();
+    by_rule.resize_with(rules.correlations.len(), Vec::new);
+    let put = |by_rule: &mut Vec<Vec<Match>>, found: Match| {
+        if let Some(list) = by_rule.get_mut(found.correlation) {
+            list.push(found);
+        }
+    };
+    matches.into_iter().for_each(|found| put(&mut by_rule, found));
     let mut finals = BTreeMap::<(usize, AlertId), Final>::new();
-    for Match { mark, correlation, key, sample } in matches {
-        let (Some(store), Some(rule)) = (stores.get_mut(correlation), rules.correlations.get(correlation))
-        else {
-            continue;
+    for (position, rule) in rules.correlations.iter().enumerate() {
+        let mut matches = by_rule.get_mut(position).map(std::mem::take).unwrap_or_default();
+        matches.sort_by(|a, b| (a.mark, &a.key).cmp(&(b.mark, &b.key)));
+        // Only the last revision is wanted: the throttle never lets one through in between.
+        let spec = Spec::new(rule, u64::MAX, options.group_entries_max);
+        let mut store = Store::new(spec, Images::None, BEGINNING);
+        let mut fed = Vec::new();
+        let mut out = |key: &[u8], revision: Revision| {
+            fed.extend(chain::feed(rules, position, key, &revision));
+            note(&mut finals, position, rule, key, revision);
         };
-        let mut out = |key: &[u8], revision: Revision| note(&mut finals, correlation, rule, key, revision);
-        store.advance(mark.time, mark.time, &mut out);
-        let entry = Entry { time: mark.time, id: mark.id, sample: Some(sample) };
-        store.insert(&key, entry, mark.time, &mut out);
-    }
-    for (correlation, (store, rule)) in stores.iter_mut().zip(&rules.correlations).enumerate() {
-        let mut out = |key: &[u8], revision: Revision| note(&mut finals, correlation, rule, key, revision);
+        for Match { mark, key, fact, sample, .. } in matches {
+            store.advance(mark.time, mark.time, &mut out);
+            let entry = Entry { time: mark.time, id: mark.id, fact, sample: Some(sample) };
+            store.insert(&key, entry, mark.time, &mut out);
+        }
         store.advance(END, END, &mut out);
+        for chain::Fed { outer, key, found } in fed {
+            let tells_apart = rules.correlations.get(outer).is_some_and(|rule| rule.kind.tells_rules_apart());
+            let fact = if tells_apart { measured::rules(&found.rules) } else { found.fact };
+            put(
+                &mut by_rule,
+                Match { mark: found.mark, correlation: outer, key, fact, sample: found.sample },
+            );
+        }
     }
     let document = |((correlation, id), last): ((usize, AlertId), Final)| {
-        let rule = rules.correlations.get(correlation)?;
+        let rule = rules.correlations.get(correlation).filter(|rule| rule.alerts)?;
         let group = group_key::values(&last.key, &rule.group_by).unwrap_or_default();
         let alert = documents.alert(&rule.info, group, &last.revision, None);
         Some((last.revision.fired_at, id, alert))
@@ -262,5 +283,98 @@ mozdef: {summary: '{{ event.user }} on {{ event.host }}'}
         assert_eq!((alerts.len(), alert.events.len(), alert.origins.len()), (1, 10, 30));
         assert_eq!(alert.origins[29], "mozdef.raw/0/29");
         assert_eq!(alert.events[9].documentsource["host"], "h1");
+    }
+
+    #[track_caller]
+    fn titles(rules_text: &str, events: Vec<OfflineEvent>, expected: &[(&str, u64, &str)]) {
+        let alerts = run(&rules(rules_text), events, &OfflineOptions { group_entries_max: 10_000 });
+        let got = alerts.iter().map(|alert| {
+            (alert.rule.title.as_str(), alert.count, alert.utctimestamp.split(['T', '+']).nth(1).unwrap())
+        });
+        assert_eq!(got.collect::<Vec<_>>(), expected);
+    }
+
+    const KINDS: &str = "
+title: Failed
+name: failed
+logsource: {product: mozdef}
+detection: {s: {outcome: failed}, condition: s}
+---
+title: Ok
+name: ok
+logsource: {product: mozdef}
+detection: {s: {outcome: ok}, condition: s}
+---
+title: Users
+correlation: {type: value_count, rules: [failed], group-by: [ip], timespan: 1m, condition: {field: user, gte: 3}}
+---
+title: In order
+correlation: {type: temporal_ordered, rules: [failed, ok], group-by: [ip], timespan: 1m}
+---
+title: Bytes
+correlation: {type: value_sum, rules: [ok], group-by: [ip], timespan: 1m, condition: {field: bytes, gt: 1000}}
+---
+title: Mean
+correlation: {type: value_avg, rules: [ok], group-by: [ip], timespan: 1m, condition: {field: bytes, gte: 600, lt: 700}}
+";
+
+    #[test]
+    fn kinds_measure_what_they_say() {
+        let failed =
+            |seconds: i64, user: &str| event(seconds, "a", &format!(r#""outcome":"failed","user":"{user}""#));
+        let fine =
+            |seconds: i64, bytes: &str| event(seconds, "a", &format!(r#""outcome":"ok","bytes":{bytes}"#));
+        let users = vec![
+            failed(0, "x"),
+            failed(1, "x"),
+            failed(2, "y"),
+            failed(100, "z"),
+            failed(101, "y"),
+            failed(102, "x"),
+        ];
+        titles(KINDS, users, &[("Users", 3, "06:01:42")]);
+        titles(KINDS, vec![fine(0, "1"), failed(1, "x")], &[]);
+        titles(KINDS, vec![failed(1, "x"), fine(2, "\"x\"")], &[("In order", 2, "06:00:02")]);
+        let bytes = vec![fine(0, "500"), fine(10, "\"501\""), fine(20, "null"), fine(30, "900")];
+        titles(KINDS, bytes, &[("Bytes", 3, "06:00:10"), ("Mean", 3, "06:00:30")]);
+    }
+
+    const CHAIN: &str = "
+title: Success after many failures
+correlation: {type: temporal_ordered, rules: [many, ok], group-by: [who], timespan: 10m,
+  aliases: {who: {many: ip, ok: from}}}
+---
+title: Many
+name: many
+correlation: {type: event_count, rules: [failed], group-by: [ip], timespan: 1m, condition: {gte: 3}}
+---
+title: Failed
+name: failed
+logsource: {product: mozdef}
+detection: {s: {outcome: failed}, condition: s}
+---
+title: Ok
+name: ok
+logsource: {product: mozdef}
+detection: {s: {outcome: ok}, condition: s}
+";
+
+    #[test]
+    fn an_alert_of_one_correlation_is_an_event_of_another() {
+        let failed = |seconds: i64, ip: &str| event(seconds, ip, FAILED);
+        let fine =
+            |seconds: i64, from: &str| event(seconds, "b", &format!(r#""outcome":"ok","from":"{from}""#));
+        let many = || (0..5).map(|n| failed(n, "a")).collect::<Vec<_>>();
+        titles(
+            CHAIN,
+            [many(), vec![fine(100, "a")]].concat(),
+            &[("Success after many failures", 2, "06:01:40")],
+        );
+        titles(CHAIN, [many(), vec![fine(100, "b")]].concat(), &[]);
+        titles(CHAIN, [many(), vec![fine(1, "a")]].concat(), &[]);
+        titles(CHAIN, vec![failed(0, "a"), failed(1, "a"), fine(2, "a")], &[]);
+        let loud = CHAIN.replace("timespan: 10m,\n", "timespan: 10m, generate: true,\n");
+        let found = [("Many", 5, "06:00:02"), ("Ok", 1, "06:01:40")];
+        titles(&loud, [many(), vec![fine(100, "b")]].concat(), &found);
     }
 }

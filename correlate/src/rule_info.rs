@@ -46,7 +46,7 @@ fn category(document: &Document) -> String {
         Body::Detection { logsource, .. } => {
             logsource.category.as_ref().or(logsource.service.as_ref()).or(logsource.product.as_ref())
         }
-        Body::Correlation(_) => None,
+        Body::Correlation(_) | Body::Filter(_) => None,
     };
     found.cloned().unwrap_or_else(|| "correlation".to_owned())
 }

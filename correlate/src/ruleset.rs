@@ -8,19 +8,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::event::{Event, Path};
+use model::event::Event;
 
-use crate::fields::{FieldMaps, Keys, PathLists};
-use crate::finding::{Code, Finding, Findings, Place};
+use crate::correlation_compiler::{Compiled, Compiler, Link};
+use crate::fields::{FieldMaps, PathLists};
+use crate::finding::{Code, Finding, Place};
 use crate::generation;
 use crate::logsource::{Definition, EVERY_EVENT, LogSources};
 use crate::matcher::engine::{Engine, Labels, Part, State};
 use crate::rule::{Correlation, Detection, GroupField};
 use crate::rule_info;
 use crate::sigma::ast::Expr;
-use crate::sigma::correlation::CorrelationPart;
 use crate::sigma::document::{Body, Document, LogSource};
-use crate::summary;
 
 /// A compiled, validated set of rules. Immutable; swapped whole.
 #[derive(Debug)]
@@ -34,6 +33,8 @@ pub struct RuleSet {
     fed_by: Vec<Vec<usize>>,
     /// For each correlation with aliases: the fields of each member.
     aliased: Vec<Vec<Aliased>>,
+    /// For each correlation: those that its alerts feed.
+    chains: Vec<Vec<Link>>,
     engine: Engine,
     /// Tells sets apart, so that a [`Scratch`] is never used with another set than its own.
     instance: u64,
@@ -79,7 +80,9 @@ impl RuleSet {
                     names.add(document, rules.len());
                     rules.push(Rule { document, logsource, expr });
                 }
-                Body::Correlation(part) => counted.push((document, part)),
+                Body::Correlation(part) => counted.push((document, &**part)),
+                // Applied before.
+                Body::Filter(_) => {}
             }
         }
         let paths = PathLists::new(fields);
@@ -95,32 +98,15 @@ impl RuleSet {
                 }
             })
             .collect();
-        let compiler = Compiler { rules: &rules, names: &names, fields };
-        let (mut correlations, mut aliased) = (Vec::new(), Vec::new());
-        let mut quiet = vec![true; detections.len()];
-        let mut referred = vec![false; detections.len()];
-        for (document, part) in counted {
-            let mut file = Findings::new(Arc::clone(&document.file));
-            if let Some((correlation, fields)) = compiler.correlation(document, part, &detections, &mut file)
-            {
-                for member in &correlation.members {
-                    mark(&mut referred, *member);
-                    if part.generate {
-                        quiet.get_mut(*member).into_iter().for_each(|q| *q = false);
-                    }
-                }
-                correlations.push(correlation);
-                aliased.push(fields);
-            }
-            findings.extend(file.into_vec());
-        }
-        for ((detection, referred), quiet) in detections.iter_mut().zip(referred).zip(quiet) {
-            detection.alerts = !(referred && quiet);
+        let compiler = Compiler::new(&rules, &names, fields, &detections);
+        let Compiled { correlations, aliased, chains, silenced } = compiler.compile(&counted, findings);
+        for (detection, silenced) in detections.iter_mut().zip(silenced) {
+            detection.alerts = !silenced;
         }
         let fed_by = fed_by(detections.len(), &correlations);
         let digest = generation::of_set(&detections, &correlations);
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        RuleSet { digest, detections, correlations, fed_by, aliased, engine, instance }
+        RuleSet { digest, detections, correlations, fed_by, aliased, chains, engine, instance }
     }
 
     /// How many rules there are, of both kinds.
@@ -161,15 +147,14 @@ impl RuleSet {
         aliased.map_or_else(own, |a| &a.group_by)
     }
 
+    /// What the alerts of a correlation feed.
+    pub(crate) fn chained(&self, correlation: usize) -> &[Link] {
+        self.chains.get(correlation).map_or(&[], Vec::as_slice)
+    }
+
     /// Positions of the correlations that a detection feeds.
     pub fn fed_by(&self, detection: usize) -> &[usize] {
         self.fed_by.get(detection).map_or(&[], Vec::as_slice)
-    }
-}
-
-fn mark(marks: &mut [bool], position: usize) {
-    if let Some(m) = marks.get_mut(position) {
-        *m = true;
     }
 }
 
@@ -218,19 +203,20 @@ fn distinct(documents: Vec<Document>, findings: &mut Vec<Finding>) -> Vec<Docume
 
 /// Positions of detections by id and by name.
 #[derive(Default)]
-struct Names<'d>(HashMap<&'d str, usize>);
+pub(crate) struct Names<'d>(pub(crate) HashMap<&'d str, usize>);
 
 impl<'d> Names<'d> {
-    fn add(&mut self, document: &'d Document, position: usize) {
+    pub(crate) fn add(&mut self, document: &'d Document, position: usize) {
         for key in document.id.iter().chain(&document.name) {
             self.0.insert(key, position);
         }
     }
 }
 
-struct Rule<'d> {
-    document: &'d Document,
-    logsource: &'d LogSource,
+/// A detection on its way into the set.
+pub(crate) struct Rule<'d> {
+    pub(crate) document: &'d Document,
+    pub(crate) logsource: &'d LogSource,
     expr: &'d Expr,
 }
 
@@ -305,121 +291,4 @@ fn engine(
         }
     }
     engine
-}
-
-struct Compiler<'c, 'd> {
-    rules: &'c [Rule<'d>],
-    names: &'c Names<'d>,
-    fields: &'c FieldMaps,
-}
-
-impl Compiler<'_, '_> {
-    fn correlation(
-        &self,
-        document: &Document,
-        part: &CorrelationPart,
-        detections: &[Detection],
-        findings: &mut Findings,
-    ) -> Option<(Correlation, Vec<Aliased>)> {
-        let members = self.members(part, findings)?;
-        let aliased = self.aliased(part, &members, findings)?;
-        let group_by: Vec<GroupField> =
-            part.group_by.iter().map(|name| self.group_field(name, part, &members)).collect();
-        let fed: Vec<&Detection> = members.iter().filter_map(|m| detections.get(*m)).collect();
-        let parts = generation::Parts {
-            members: fed.iter().map(|d| d.info.generation.as_str()).collect(),
-            group_by: &group_by,
-            aliased: &aliased,
-            part,
-        };
-        let generation = generation::of_correlation(&parts);
-        let info = Arc::new(rule_info::build(document, sources_of(&fed), generation));
-        let top = |name: String| GroupField { paths: vec![Path::new(&name)], name };
-        let correlation = Correlation {
-            tops: summary::counted_fields(&info.summary).into_iter().map(top).collect(),
-            info,
-            kind: part.kind,
-            members,
-            group_by,
-            timespan_ms: part.timespan_ms,
-            condition: part.condition,
-        };
-        Some((correlation, aliased))
-    }
-
-    fn members(&self, part: &CorrelationPart, findings: &mut Findings) -> Option<Vec<usize>> {
-        let before = findings.errors();
-        let mut members = Vec::with_capacity(part.rules.len());
-        for (name, place) in &part.rules {
-            match self.names.0.get(name.as_str()) {
-                Some(position) if members.contains(position) => {}
-                Some(position) => members.push(*position),
-                None => {
-                    let hint = crate::finding::suggestion(name, self.names.0.keys().copied());
-                    let message = format!("no detection with the id or name \"{name}\" is loaded{hint}");
-                    findings.add(*place, Code::UnknownRule, message);
-                }
-            }
-        }
-        (findings.errors() == before).then_some(members)
-    }
-
-    /// The fields to group by where aliases differ from rule to rule.
-    fn aliased(
-        &self,
-        part: &CorrelationPart,
-        members: &[usize],
-        findings: &mut Findings,
-    ) -> Option<Vec<Aliased>> {
-        let used: Vec<_> = part.aliases.iter().filter(|a| part.group_by.contains(&a.name)).collect();
-        let before = findings.errors();
-        for (rule, place) in used.iter().flat_map(|a| &a.fields).map(|(rule, _, place)| (rule, place)) {
-            let position = self.names.0.get(rule.as_str());
-            if !position.is_some_and(|p| members.contains(p)) {
-                let message =
-                    format!("the alias names \"{rule}\", which is not among the rules of this correlation");
-                findings.add(*place, Code::UnknownRule, message);
-            }
-        }
-        if findings.errors() > before || used.is_empty() {
-            return (findings.errors() == before).then(Vec::new);
-        }
-        let of_member = |member: usize| Aliased {
-            member,
-            group_by: part.group_by.iter().map(|name| self.group_field(name, part, &[member])).collect(),
-        };
-        Some(members.iter().map(|m| of_member(*m)).collect())
-    }
-
-    /// A field to group by: where each of these members would look for it.
-    fn group_field(&self, name: &str, part: &CorrelationPart, members: &[usize]) -> GroupField {
-        let mut keys: Vec<Keys> = Vec::new();
-        for rule in members.iter().filter_map(|m| self.rules.get(*m)) {
-            let field = part
-                .aliases
-                .iter()
-                .filter(|a| a.name == name)
-                .flat_map(|a| &a.fields)
-                .find(|(of, _, _)| {
-                    rule.document.name.as_ref() == Some(of) || rule.document.id.as_ref() == Some(of)
-                })
-                .map_or(name, |(_, field, _)| field);
-            keys.extend(self.fields.paths(rule.logsource, field));
-        }
-        let mut seen = std::collections::HashSet::new();
-        keys.retain(|k| seen.insert(k.clone()));
-        let paths = keys.iter().map(|k| Path::from_keys(k.iter().map(String::as_str))).collect();
-        GroupField { name: name.to_owned(), paths }
-    }
-}
-
-/// The sources of all members; none when one of them takes in any.
-fn sources_of(fed: &[&Detection]) -> Vec<String> {
-    if fed.iter().any(|d| d.info.sources.is_empty()) {
-        return Vec::new();
-    }
-    let mut sources: Vec<String> = fed.iter().flat_map(|d| d.info.sources.iter().cloned()).collect();
-    sources.sort();
-    sources.dedup();
-    sources
 }

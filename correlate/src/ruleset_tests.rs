@@ -142,10 +142,10 @@ description: no rule
             f:17:12: S025 summary template, line 1: unexpected end of input, expected end of variable block
             f:18:3: S019 not supported yet: mozdef.suppress
             f:19:3: S004 "mozdef" has no key "summry" (did you mean "summary"?)
-            f:24:9: S019 not supported yet: value_count
+            f:24:3: S006 "condition" is missing from "correlation"
             f:29:61: S022 "1x" is no time span: write a number and s, m, h or d, such as 90m, up to 366d
             f:29:76: S023 no count of events fulfils this condition
-            f:32:42: S021 no detection with the id or name "nobody" is loaded
+            f:32:42: S021 no rule with the id or name "nobody" is loaded
             f:34:1: S008 neither "detection" nor "correlation": this is no rule
             f:37:1: S008 a rule is a map of keys, not a list
             f:3:1: S007 the top-level key "colour" is not known and has no effect

@@ -105,7 +105,7 @@ impl Corpus {
         let labels = naive.labels(event);
         let holds = |document: &Document| match &document.body {
             Body::Detection { logsource, expr } => naive.holds(logsource, expr, event, &labels),
-            Body::Correlation(_) => false,
+            Body::Correlation(_) | Body::Filter(_) => false,
         };
         (0..self.documents.len()).filter(|position| holds(&self.documents[*position])).collect()
     }
@@ -119,7 +119,7 @@ fn corpus(folder: &Path) -> Corpus {
         match file.role {
             Role::Fields => corpus.fields.add(&file.text, &mut findings),
             Role::LogSources => corpus.sources.add(&file.text, &mut findings),
-            Role::Rules => {}
+            Role::Rules | Role::Placeholders => {}
         }
     }
     let mut folders = vec![folder.to_owned()];

@@ -28,7 +28,7 @@ pub(super) async fn received(search: &Searcher, id: &str) -> Option<Timestamp> {
 }
 
 /// An ISO time, `now`, or a time ago such as `15m`, `2h`, `7d`.
-fn instant(text: &str, now: Timestamp, name: &str) -> Result<Timestamp, Failure> {
+pub(crate) fn instant(text: &str, now: Timestamp, name: &str) -> Result<Timestamp, Failure> {
     let ago = |unit_ms: i64| {
         let digits = text.get(..text.len().saturating_sub(1))?;
         let count: i64 = digits.parse().ok().filter(|count| *count >= 0)?;

@@ -4,7 +4,7 @@
 //! In: a question, the log, the index. Out: JSON, or why not. Never: changes.
 
 mod alerts;
-mod events;
+pub(crate) mod events;
 mod letters;
 mod originals;
 mod records;

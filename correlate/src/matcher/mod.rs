@@ -11,6 +11,8 @@ mod date_part;
 pub(crate) mod engine;
 mod guard;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 pub(crate) mod naive;
 #[cfg(test)]
 mod tests;

@@ -55,7 +55,7 @@ impl Judge {
         let labels = naive.labels(&event);
         let plain = |d: &Document| match &d.body {
             Body::Detection { logsource, expr } => naive.holds(logsource, expr, &event, &labels),
-            Body::Correlation(_) => false,
+            Body::Correlation(_) | Body::Filter(_) => false,
         };
         let plainly: Vec<usize> = (0..self.documents.len()).filter(|p| plain(&self.documents[*p])).collect();
         assert_eq!(hits, plainly, "index and oracle differ on {json}");

@@ -5,8 +5,10 @@
 
 use crate::finding::{Code, Findings, Place};
 use crate::rule::{Condition, Kind as Correlated};
+use crate::sigma::correlation_condition as condition;
 use crate::sigma::read::{self, Known};
 use crate::sigma::yaml::{Kind, Node};
+use crate::window::ORDERED_MAX;
 
 /// Longest window: a year and a day.
 const TIMESPAN_MS_MAX: i64 = 366 * 86_400_000;
@@ -27,8 +29,12 @@ pub struct CorrelationPart {
     pub aliases: Vec<Alias>,
     /// Length of the window.
     pub timespan_ms: i64,
-    /// When it is hot.
+    /// When it is hot, for kinds that count.
     pub condition: Condition,
+    /// When it is hot, for kinds that take numbers.
+    pub limits: Condition<i128>,
+    /// Fields whose values are counted, or whose numbers are taken.
+    pub fields: Vec<String>,
     /// Whether the rules that feed it alert by themselves too.
     pub generate: bool,
 }
@@ -44,16 +50,23 @@ pub struct Alias {
 
 const KEYS: [&str; 7] = ["type", "rules", "group-by", "timespan", "condition", "aliases", "generate"];
 
-/// Kinds that the language has and this version does not.
-const LATER: [&str; 7] = [
-    "value_count",
-    "temporal",
-    "temporal_ordered",
-    "value_sum",
-    "value_avg",
-    "value_percentile",
-    "value_median",
+/// The kinds, as rules name them.
+const KINDS: [(&str, Correlated); 8] = [
+    ("event_count", Correlated::EventCount),
+    ("value_count", Correlated::ValueCount),
+    ("temporal", Correlated::Temporal),
+    ("temporal_ordered", Correlated::TemporalOrdered),
+    ("value_sum", Correlated::Sum),
+    ("value_avg", Correlated::Average),
+    ("value_percentile", Correlated::Percentile { per_cent: MEDIAN }),
+    ("value_median", Correlated::Percentile { per_cent: MEDIAN }),
 ];
+
+/// The percentile that is the median.
+const MEDIAN: u8 = 50;
+
+/// Most rules of a correlation that tells them apart.
+const RULES_MAX: usize = 64;
 
 /// Reads the block.
 pub fn read(block: &Node, findings: &mut Findings) -> Option<CorrelationPart> {
@@ -62,31 +75,52 @@ pub fn read(block: &Node, findings: &mut Findings) -> Option<CorrelationPart> {
         return None;
     }
     // What another kind needs is not judged by the rules of this one.
-    let kind = kind(block, findings)?;
+    let mut kind = kind(block, findings)?;
+    let rules = rules(block, findings);
+    let condition = condition::read(block, &mut kind, rules.len(), findings).unwrap_or_default();
     let part = CorrelationPart {
         kind,
-        rules: rules(block, findings),
         group_by: group_by(block, findings),
         aliases: aliases(block, findings),
         timespan_ms: timespan(block, findings).unwrap_or(1),
-        condition: condition(block, findings).unwrap_or_default(),
+        condition: condition.counts,
+        limits: condition.limits,
+        fields: condition.fields,
         generate: read::boolean(block, "generate", findings).unwrap_or(false),
+        rules,
     };
+    if kind.tells_rules_apart() {
+        distinct_rules(block, &part, findings);
+    }
     (findings.errors() == before).then_some(part)
+}
+
+/// Each rule of a temporal correlation is one of the things that must happen.
+fn distinct_rules(block: &Node, part: &CorrelationPart, findings: &mut Findings) {
+    let most = if part.kind == Correlated::TemporalOrdered { ORDERED_MAX } else { RULES_MAX };
+    if part.rules.len() > most {
+        let message = format!("{} rules, more than {most}: chain correlations", part.rules.len());
+        findings.add(block.place, Code::Limit, message);
+    }
+    for (at, (name, place)) in part.rules.iter().enumerate() {
+        if part.rules.iter().take(at).any(|(other, _)| other == name) {
+            findings.add(
+                *place,
+                Code::CorrelationCondition,
+                format!("the rule \"{name}\" stands here twice"),
+            );
+        }
+    }
 }
 
 fn kind(block: &Node, findings: &mut Findings) -> Option<Correlated> {
     let word = read::required_text(block, "type", findings)?;
+    if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == word) {
+        return Some(*kind);
+    }
     let place = block.get("type").map_or(block.place, |n| n.place);
-    if word == "event_count" {
-        return Some(Correlated::EventCount);
-    }
-    if LATER.contains(&word.as_str()) {
-        findings.add(place, Code::NotYet, format!("not supported yet: {word}"));
-    } else {
-        let hint = crate::finding::suggestion(&word, LATER.iter().copied().chain(["event_count"]));
-        findings.add(place, Code::NotAllowed, format!("unknown correlation type \"{word}\"{hint}"));
-    }
+    let hint = crate::finding::suggestion(&word, KINDS.iter().map(|(name, _)| *name));
+    findings.add(place, Code::NotAllowed, format!("unknown correlation type \"{word}\"{hint}"));
     None
 }
 
@@ -153,39 +187,4 @@ fn timespan(block: &Node, findings: &mut Findings) -> Option<i64> {
         findings.add(block.get("timespan").map_or(block.place, |n| n.place), Code::TimeSpan, message);
     }
     parsed
-}
-
-fn condition(block: &Node, findings: &mut Findings) -> Option<Condition> {
-    let Some(node) = block.get("condition") else {
-        findings.add(block.place, Code::MissingKey, "\"condition\" is missing from \"correlation\"");
-        return None;
-    };
-    let keys = ["gt", "gte", "lt", "lte", "eq", "neq"];
-    if !read::keys(node, &Known { block: "correlation.condition", keys: &keys, later: &[] }, findings) {
-        return None;
-    }
-    let mut get = |key: &str| read::number(node, key, 0..=u64::MAX, findings);
-    let condition = Condition {
-        gt: get("gt"),
-        gte: get("gte"),
-        lt: get("lt"),
-        lte: get("lte"),
-        eq: get("eq"),
-        neq: get("neq"),
-    };
-    if condition == Condition::default() {
-        let message = "a correlation condition has at least one of gt, gte, lt, lte, eq and neq";
-        findings.add(node.place, Code::CorrelationCondition, message);
-        return None;
-    }
-    // A window with no event in it does not exist, so a condition that only zero fulfils never fires.
-    let possible = condition.lt != Some(0) && condition.eq != Some(0) && condition.lte != Some(0);
-    let low = condition.gte.unwrap_or(0).max(condition.gt.map_or(0, |n| n.saturating_add(1)));
-    let high = condition.lte.unwrap_or(u64::MAX).min(condition.lt.map_or(u64::MAX, |n| n.saturating_sub(1)));
-    let contradicts = condition.eq.is_some_and(|n| n < low || n > high || condition.neq == Some(n));
-    if !possible || low > high || contradicts {
-        findings.add(node.place, Code::CorrelationCondition, "no count of events fulfils this condition");
-        return None;
-    }
-    Some(condition)
 }

@@ -49,7 +49,20 @@ pub enum Body {
         expr: Expr,
     },
     /// Counts matches of other rules.
-    Correlation(CorrelationPart),
+    Correlation(Box<CorrelationPart>),
+    /// Must hold too for the rules that it names.
+    Filter(FilterPart),
+}
+
+/// A filter as written.
+#[derive(Clone, Debug)]
+pub struct FilterPart {
+    /// Where it applies; each part that it names must be the rule's.
+    pub logsource: LogSource,
+    /// Ids or names of the rules; empty: every rule of the log source.
+    pub rules: Vec<(String, Place)>,
+    /// What must hold beside the rule's own condition.
+    pub expr: Expr,
 }
 
 /// A log source; lower case.
@@ -113,8 +126,10 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<Document> {
     for entry in entries {
         if !KEYS.contains(&entry.key.as_str()) {
             let hint = suggestion(&entry.key, KEYS);
+            // Sigma allows keys of one's own; what is nearly one of its keys is a slip.
+            let code = if hint.is_empty() { Code::CustomKey } else { Code::UnknownKey };
             let message = format!("the top-level key \"{}\" is not known and has no effect{hint}", entry.key);
-            findings.add(entry.place, Code::CustomKey, message);
+            findings.add(entry.place, code, message);
         }
     }
     let title = read::required_text(node, "title", findings);
@@ -143,13 +158,8 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<Document> {
 }
 
 fn body(node: &Node, findings: &mut Findings) -> Option<Body> {
-    if let Some(filter) = node.get("filter") {
-        findings.add(
-            filter.place,
-            Code::NotYet,
-            "not supported yet: filters; put the exclusion into the rule",
-        );
-        return None;
+    if let Some(part) = node.get("filter") {
+        return filter(node, part, findings).map(Body::Filter);
     }
     match (node.get("detection"), node.get("correlation")) {
         (Some(_), Some(second)) => {
@@ -165,7 +175,7 @@ fn body(node: &Node, findings: &mut Findings) -> Option<Body> {
             let expr = detection::read(part, findings);
             Some(Body::Detection { logsource: logsource?, expr: expr? })
         }
-        (None, Some(part)) => correlation::read(part, findings).map(Body::Correlation),
+        (None, Some(part)) => correlation::read(part, findings).map(|part| Body::Correlation(Box::new(part))),
         (None, None) => {
             findings.add(
                 node.place,
@@ -175,6 +185,38 @@ fn body(node: &Node, findings: &mut Findings) -> Option<Body> {
             None
         }
     }
+}
+
+/// `rules`, beside what a detection has.
+fn filter(node: &Node, part: &Node, findings: &mut Findings) -> Option<FilterPart> {
+    if let Some(other) = node.get("detection").or(node.get("correlation")) {
+        findings.add(
+            other.place,
+            Code::NotARule,
+            "a filter has neither a detection nor a correlation: split it",
+        );
+        return None;
+    }
+    let logsource = logsource(node, findings);
+    let names = read::texts(part, "rules", findings);
+    let value = part.get("rules");
+    if names.is_empty() {
+        let place = value.map_or(part.place, |value| value.place);
+        findings.add(
+            place,
+            Code::MissingKey,
+            "\"rules\" is missing from \"filter\": name rules, or write `any`",
+        );
+        return None;
+    }
+    let places: Vec<Place> = match value.map(|value| &value.kind) {
+        Some(Kind::List(items)) => items.iter().map(|item| item.place).collect(),
+        _ => value.map(|value| value.place).into_iter().collect(),
+    };
+    let is_any = names.len() == 1 && names.first().is_some_and(|name| name == "any");
+    let rules = if is_any { Vec::new() } else { names.into_iter().zip(places).collect() };
+    let expr = detection::read(&without(part, "rules"), findings);
+    Some(FilterPart { logsource: logsource?, rules, expr: expr? })
 }
 
 fn level(node: &Node, findings: &mut Findings) -> Level {
@@ -247,10 +289,10 @@ pub fn collection(documents: Vec<Node>, findings: &mut Findings) -> Vec<Node> {
                 last = Some(whole.clone());
                 out.push(whole);
             }
-            Some((_, "global")) => global = Some(merged(global.as_ref(), &without_action(&document))),
+            Some((_, "global")) => global = Some(merged(global.as_ref(), &without(&document, "action"))),
             Some((_, "reset")) => global = None,
             Some((_, "repeat")) => {
-                let whole = merged(last.as_ref(), &without_action(&document));
+                let whole = merged(last.as_ref(), &without(&document, "action"));
                 last = Some(whole.clone());
                 out.push(whole);
             }
@@ -263,10 +305,10 @@ pub fn collection(documents: Vec<Node>, findings: &mut Findings) -> Vec<Node> {
     out
 }
 
-fn without_action(node: &Node) -> Node {
+fn without(node: &Node, key: &str) -> Node {
     let mut node = node.clone();
     if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|e| e.key != "action");
+        entries.retain(|e| e.key != key);
     }
     node
 }

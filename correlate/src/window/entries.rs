@@ -8,12 +8,13 @@
 //! first, for which that is exact as long as an id is not sent again with
 //! another time; then the oldest, which the alert admits as `approximate`.
 
-use std::collections::HashMap;
-
 use foldhash::fast::RandomState;
 use model::ids::EventId;
 
-use crate::window::{Entry, Mark};
+use crate::measured::Fact;
+use crate::rule::Kind;
+use crate::window::gauge::Gauge;
+use crate::window::{Entry, Mark, Spec};
 
 /// Entries that were folded: all of one time, or of neighbouring times where even rows are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ pub(crate) fn between(entries: &[Entry], open: i64, end: i64) -> &[Entry] {
     entries.get(from..to).unwrap_or_default()
 }
 
-/// Ids in windows that end at ascending times.
+/// Measures of windows that end at ascending times.
 pub(crate) struct Sweep<'a> {
     entries: &'a [Entry],
     rows: &'a [Row],
@@ -116,8 +117,7 @@ pub(crate) struct Sweep<'a> {
     rows_from: usize,
     rows_to: usize,
     rows_sum: u64,
-    /// Only where ids repeat; else the number of entries is the number of ids.
-    ids: Option<HashMap<EventId, u32, RandomState>>,
+    gauge: Gauge,
 }
 
 impl<'a> Sweep<'a> {
@@ -126,38 +126,46 @@ impl<'a> Sweep<'a> {
         entries: &'a [Entry],
         doubles: u32,
         rows: &'a [Row],
-        timespan_ms: i64,
+        spec: &Spec,
         start: i64,
     ) -> Sweep<'a> {
+        let timespan_ms = spec.timespan_ms;
         let open = start.saturating_sub(timespan_ms);
         let from = after(entries, open);
+        // Rows know nothing but how many ids they stand for.
+        let rows = if spec.kind == Kind::EventCount { rows } else { &[] };
         let rows_from = rows.partition_point(|row| row.time() <= open);
-        let ids = (doubles > 0).then(HashMap::default);
-        Sweep { entries, rows, timespan_ms, from, to: from, rows_from, rows_to: rows_from, rows_sum: 0, ids }
+        let gauge = Gauge::new(spec.kind, doubles > 0);
+        Sweep {
+            entries,
+            rows,
+            timespan_ms,
+            from,
+            to: from,
+            rows_from,
+            rows_to: rows_from,
+            rows_sum: 0,
+            gauge,
+        }
     }
 
-    /// Distinct ids in `(end − T, end]`. `end` never falls from call to call.
+    /// What is in `(end − T, end]`. `end` never falls from call to call.
     pub(crate) fn measure(&mut self, end: i64) -> u64 {
         let open = end.saturating_sub(self.timespan_ms);
         while let Some(entry) = self.entries.get(self.to).filter(|entry| entry.time <= end) {
-            if let Some(ids) = &mut self.ids {
-                *ids.entry(entry.id).or_default() += 1;
-            }
+            self.gauge.enter(entry);
             self.to += 1;
         }
         while let Some(entry) = self.entries.get(self.from).filter(|entry| entry.time <= open) {
-            if let Some(ids) = &mut self.ids
-                && let Some(count) = ids.get_mut(&entry.id)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    ids.remove(&entry.id);
-                }
-            }
+            self.gauge.leave(entry);
             self.from += 1;
         }
-        let exact = self.ids.as_ref().map_or(self.to.saturating_sub(self.from), HashMap::len) as u64;
-        exact.saturating_add(self.measure_rows(open, end))
+        self.gauge.measure(open).saturating_add(self.measure_rows(open, end))
+    }
+
+    /// Whether the window that was measured last is hot.
+    pub(crate) fn is_hot(&self, spec: &Spec, measure: u64) -> bool {
+        self.gauge.is_hot(spec, measure)
     }
 
     fn measure_rows(&mut self, open: i64, end: i64) -> u64 {
@@ -173,14 +181,36 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Adds the first `count` entries to the rows and returns them. True when rows had to be joined over several times.
-pub(crate) fn fold(
-    entries: &mut Vec<Entry>,
-    count: usize,
-    rows: &mut Vec<Row>,
-    rows_max: usize,
-) -> (Vec<Entry>, bool) {
-    let folded = entries.drain(..count.min(entries.len())).collect::<Vec<_>>();
+/// Takes those entries below `limit` out that no measure of a time from `limit` on needs: a newer one below `limit` has
+/// their value, or all their rules. `None` for kinds for which none can go.
+pub(crate) fn thin(entries: &mut Vec<Entry>, limit: i64, kind: Kind) -> Option<Vec<Entry>> {
+    if !matches!(kind, Kind::ValueCount | Kind::Temporal) {
+        return None;
+    }
+    let below = after(entries, limit.saturating_sub(1));
+    let later = entries.split_off(below.min(entries.len()));
+    let mut values = std::collections::HashSet::<Fact, RandomState>::default();
+    let mut rules: Fact = 0;
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for entry in entries.drain(..).rev() {
+        let is_needed = if kind == Kind::ValueCount {
+            values.insert(entry.fact)
+        } else {
+            let is_new = entry.fact & !rules != 0;
+            rules |= entry.fact;
+            is_new
+        };
+        if is_needed { kept.push(entry) } else { gone.push(entry) }
+    }
+    kept.reverse();
+    gone.reverse();
+    *entries = kept;
+    entries.extend(later);
+    Some(gone)
+}
+
+/// Adds entries to the rows. True when rows had to be joined over several times.
+pub(crate) fn fold(folded: &[Entry], rows: &mut Vec<Row>, rows_max: usize) -> bool {
     for mark in folded.iter().map(Entry::mark) {
         let row = Row { count: 1, first: mark, last: mark };
         let at = rows.partition_point(|other| other.time() < mark.time);
@@ -193,7 +223,7 @@ pub(crate) fn fold(
     while rows.len() > rows_max && rows.len() > 1 {
         *rows = rows.chunks(2).filter_map(join_pair).collect();
     }
-    (folded, joined)
+    joined
 }
 
 fn join_pair(pair: &[Row]) -> Option<Row> {
@@ -207,8 +237,21 @@ fn join_pair(pair: &[Row]) -> Option<Row> {
 mod tests {
     use model::ids::EventId;
 
-    use super::{Row, Sweep, between, count_doubles, fold, position};
-    use crate::window::{Entry, Mark};
+    use super::{Row, Sweep, between, count_doubles, fold, position, thin};
+    use crate::rule::{Condition, Kind};
+    use crate::window::{Entry, Mark, Spec};
+
+    fn spec(timespan_ms: i64) -> Spec {
+        Spec {
+            timespan_ms,
+            kind: Kind::EventCount,
+            condition: Condition::default(),
+            limits: Condition::default(),
+            samples: 0,
+            revise_ms: 0,
+            entries_max: 100,
+        }
+    }
 
     fn id(n: u8) -> EventId {
         EventId::from_bytes([n; 16])
@@ -217,7 +260,7 @@ mod tests {
     fn entries(list: &[(i64, u8)]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for &(time, n) in list {
-            let entry = Entry { time, id: id(n), sample: None };
+            let entry = Entry { time, id: id(n), fact: 0, sample: None };
             if let Err(at) = position(&entries, entry.mark()) {
                 entries.insert(at, entry);
             }
@@ -230,7 +273,7 @@ mod tests {
         let entries = entries(list);
         let doubles = count_doubles(&entries);
         let start = ends.first().copied().unwrap_or(0);
-        let mut sweep = Sweep::new(&entries, doubles, &[], timespan_ms, start);
+        let mut sweep = Sweep::new(&entries, doubles, &[], &spec(timespan_ms), start);
         let got = ends.iter().map(|&end| sweep.measure(end)).collect::<Vec<_>>();
         assert_eq!(got, expected, "{list:?}");
     }
@@ -258,17 +301,38 @@ mod tests {
     fn folded_entries_count_as_before_until_rows_are_too_many() {
         let mut list = entries(&[(1, 1), (1, 2), (3, 3), (7, 4), (8, 5)]);
         let mut rows = Vec::new();
-        let (folded, joined) = fold(&mut list, 4, &mut rows, 3);
-        assert_eq!((folded.len(), joined, list.len()), (4, false, 1));
-        let mut sweep = Sweep::new(&list, 0, &rows, 6, 3);
+        let rest = list.split_off(4);
+        assert!(!fold(&list, &mut rows, 3));
+        let mut sweep = Sweep::new(&rest, 0, &rows, &spec(6), 3);
         assert_eq!([sweep.measure(3), sweep.measure(7), sweep.measure(8)], [3, 2, 3]);
-        let (_, joined) = fold(&mut list, 1, &mut rows, 3);
-        assert!(joined && list.is_empty());
+        assert!(fold(&rest, &mut rows, 3));
         let mark = |time, n| Mark { time, id: id(n) };
         let expected = [
             Row { count: 3, first: mark(1, 1), last: mark(3, 3) },
             Row { count: 2, first: mark(7, 4), last: mark(8, 5) },
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn only_what_newer_entries_repeat_is_thinned_out() {
+        let facts = [(1, 1, 1), (2, 2, 2), (3, 3, 1), (4, 4, 3), (9, 5, 1)];
+        let list = || {
+            facts
+                .iter()
+                .map(|&(time, n, fact)| Entry { time, id: id(n), fact, sample: None })
+                .collect::<Vec<_>>()
+        };
+        let check = |kind, expected: Option<&[i64]>| {
+            let mut entries = list();
+            let gone = thin(&mut entries, 9, kind);
+            let gone = gone.map(|gone| gone.iter().map(|entry| entry.time).collect::<Vec<_>>());
+            assert_eq!(gone.as_deref(), expected, "{kind:?}");
+            assert_eq!(entries.len() + gone.map_or(0, |gone| gone.len()), facts.len());
+            assert!(entries.is_sorted_by_key(|entry| entry.time));
+        };
+        check(Kind::ValueCount, Some(&[1]));
+        check(Kind::Temporal, Some(&[1, 2, 3]));
+        check(Kind::Sum, None);
     }
 }

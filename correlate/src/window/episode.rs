@@ -149,6 +149,7 @@ impl Episode {
         let tops = self.all_tops(entries);
         Revision {
             firing: self.firing,
+            hot: self.first_hot,
             number: self.revision,
             phase,
             fired_at: self.fired_at,

@@ -3,8 +3,9 @@
 //! In: a group that took an entry. Out: entries beyond the cap as rows, events
 //! beyond the cap as origins. Never: a decision about hot times.
 
+use crate::rule::Kind;
 use crate::window::Entry;
-use crate::window::entries::{after, fold};
+use crate::window::entries::{after, fold, thin};
 use crate::window::episode::drop_body;
 use crate::window::group::{Group, More, Step, covering};
 use crate::window::journal::Change;
@@ -19,26 +20,33 @@ impl Group {
         if self.entries.len() <= most {
             return;
         }
-        let below = after(&self.entries, self.at.saturating_sub(1));
-        self.fold(below, step);
+        if step.spec.kind == Kind::EventCount {
+            let below = after(&self.entries, self.at.saturating_sub(1));
+            let folded = self.take_first(below);
+            self.fold(folded, step);
+        } else if let Some(folded) = thin(&mut self.entries, self.at, step.spec.kind) {
+            self.fold(folded, step);
+        }
         if self.entries.len() > most {
             let excess = self.entries.len().saturating_sub(most);
             // Some more than needed, so that the next arrivals do not fold again.
-            self.fold(excess.saturating_add(most / 8), step);
+            let folded = self.take_first(excess.saturating_add(most / 8));
+            self.fold(folded, step);
             if let Some(more) = self.more.as_deref_mut() {
                 more.approximate = true;
             }
         }
     }
 
-    fn fold(&mut self, count: usize, step: &mut Step<'_>) {
-        if count == 0 {
-            return;
-        }
-        let forgotten = self.forgotten(step.spec);
+    fn take_first(&mut self, count: usize) -> Vec<Entry> {
+        self.entries.drain(..count.min(self.entries.len())).collect()
+    }
+
+    fn fold(&mut self, folded: Vec<Entry>, step: &mut Step<'_>) {
+        let Some(oldest) = folded.first().map(|entry| entry.time.saturating_sub(1)) else { return };
+        let forgotten = self.forgotten(step.spec).min(oldest);
         let more = self.more.get_or_insert_with(|| More::new(forgotten));
-        let (folded, joined) = fold(&mut self.entries, count, &mut more.rows, step.spec.entries_max);
-        more.approximate |= joined;
+        more.approximate |= fold(&folded, &mut more.rows, step.spec.entries_max);
         let removed = folded.len();
         for entry in folded {
             if let Some(episode) = covering(&mut more.episodes, entry.time, step.spec) {

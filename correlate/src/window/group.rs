@@ -12,6 +12,7 @@ use std::fmt;
 
 use model::ids::EventId;
 
+use crate::measured::Fact;
 use crate::window::entries::{Filter, Row, Sweep, after, count_doubles, position, reserve_one};
 use crate::window::episode::{Episode, Live};
 use crate::window::folding::BODY_BYTES_MAX;
@@ -144,6 +145,13 @@ impl Group {
                         entry.sample = sample;
                     }
                 }
+                Change::Joined(mark, fact) => {
+                    if let Ok(at) = position(&self.entries, mark)
+                        && let Some(entry) = self.entries.get_mut(at)
+                    {
+                        entry.fact = fact;
+                    }
+                }
                 Change::Left(_) => {}
             }
         }
@@ -160,7 +168,10 @@ impl Group {
     /// Adds an entry at or above the watermark. False when an equal one is there.
     pub fn insert(&mut self, mut entry: Entry, step: &mut Step<'_>) -> bool {
         let mark = entry.mark();
-        let Err(at) = position(&self.entries, mark) else { return false };
+        let at = match position(&self.entries, mark) {
+            Ok(at) => return self.join(at, entry.fact, step),
+            Err(at) => at,
+        };
         self.bound_body(&mut entry);
         if self.has_id(entry.id) {
             self.doubles = self.doubles.saturating_add(1);
@@ -168,7 +179,31 @@ impl Group {
         reserve_one(&mut self.entries);
         self.entries.insert(at, entry);
         step.note(Change::Inserted(mark));
-        if step.spec.condition.fires_at_once() {
+        self.arrived(at, mark, step);
+        self.bound_entries(step);
+        self.publish(step);
+        true
+    }
+
+    /// An equal entry: where it matters which rules matched, it may name more of them.
+    fn join(&mut self, at: usize, fact: Fact, step: &mut Step<'_>) -> bool {
+        let Some(entry) = self.entries.get_mut(at).filter(|_| step.spec.kind.tells_rules_apart()) else {
+            return false;
+        };
+        let (mark, old) = (entry.mark(), entry.fact);
+        if old | fact == old {
+            return false;
+        }
+        entry.fact |= fact;
+        step.note(Change::Joined(mark, old));
+        self.arrived(at, mark, step);
+        self.publish(step);
+        true
+    }
+
+    /// The times that an entry may have made hot, and the episodes that it belongs to.
+    fn arrived(&mut self, at: usize, mark: Mark, step: &mut Step<'_>) {
+        if step.spec.fires_at_once() {
             for (hot, measure) in self.hot_times(step.spec, at, step.spec.after(mark.time)) {
                 self.heat(hot, mark, measure, step);
             }
@@ -176,9 +211,6 @@ impl Group {
         if self.more.is_some() {
             self.note_arrival(mark.time, step);
         }
-        self.bound_entries(step);
-        self.publish(step);
-        true
     }
 
     /// Moves the watermark: decides, forgets and closes.
@@ -187,7 +219,7 @@ impl Group {
             return;
         }
         let old = std::mem::replace(&mut self.at, watermark);
-        if !step.spec.condition.fires_at_once() {
+        if !step.spec.fires_at_once() {
             self.decide(old, watermark, step);
         }
         let cut = step.spec.before(watermark);
@@ -226,7 +258,7 @@ impl Group {
     pub fn next_due(&self, spec: &Spec) -> Option<i64> {
         let mut due = self.entries.get(self.patience()).map(|entry| spec.after(entry.time));
         let mut sooner = |time: i64| due = Some(due.map_or(time, |old| old.min(time)));
-        if !spec.condition.fires_at_once()
+        if !spec.fires_at_once()
             && let Some(entry) = self.entries.get(after(&self.entries, self.at.saturating_sub(1)))
         {
             sooner(entry.time.saturating_add(1));
@@ -257,21 +289,33 @@ impl Group {
     fn hot_times(&self, spec: &Spec, from: usize, end: i64) -> Vec<(i64, u64)> {
         let mut hot = Vec::new();
         let rows = self.more.as_deref().map_or(&[][..], |more| &more.rows);
-        let most = rows.iter().fold(self.entries.len() as u64, |sum, row| sum.saturating_add(row.count));
+        let most = self.measure_max(rows, spec);
         let tail = self.entries.get(from..).unwrap_or_default();
         let Some(first) = tail.first().filter(|_| most >= spec.measure_min()) else { return hot };
-        let mut sweep = Sweep::new(&self.entries, self.doubles, rows, spec.timespan_ms, first.time);
+        let mut sweep = Sweep::new(&self.entries, self.doubles, rows, spec, first.time);
         let mut previous = None;
         for time in tail.iter().map(|entry| entry.time).take_while(|&time| time < end) {
             if previous.replace(time) == Some(time) {
                 continue;
             }
             let measure = sweep.measure(time);
-            if spec.condition.holds(measure) {
+            if sweep.is_hot(spec, measure) {
                 hot.push((time, measure));
             }
         }
         hot
+    }
+
+    /// What no measure can exceed.
+    fn measure_max(&self, rows: &[Row], spec: &Spec) -> u64 {
+        if spec.kind.takes_numbers() {
+            return u64::MAX;
+        }
+        if spec.kind.tells_rules_apart() {
+            let rules = self.entries.iter().fold(0, |rules: Fact, entry| rules | entry.fact);
+            return u64::from(rules.count_ones());
+        }
+        rows.iter().fold(self.entries.len() as u64, |sum, row| sum.saturating_add(row.count))
     }
 
     /// A time is hot: an episode begins, grows, or is joined with others.

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use model::ids::EventId;
 
-use crate::rule::Condition;
+use crate::measured;
+use crate::rule::{Condition, Kind};
 
 /// SplitMix64: small, seeded, good enough for histories.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub(crate) enum Step {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) timespan_ms: i64,
+    pub(crate) kind: Kind,
+    pub(crate) limits: Condition<i128>,
     pub(crate) condition: Condition,
     pub(crate) lateness_ms: i64,
     pub(crate) partitions: u32,
@@ -94,10 +97,40 @@ pub(crate) fn condition(random: &mut Random) -> Condition {
     }
 }
 
+/// Bounds of numbers such as these histories have.
+fn limits(random: &mut Random) -> Condition<i128> {
+    let n = Some(measured::units(random.range(-12, 20) as f64 / 8.0));
+    let none = Condition::default();
+    match random.range(0, 5) {
+        0 | 1 => Condition { gt: n, ..none },
+        2 => Condition { gte: n, ..none },
+        3 => Condition { lt: n, ..none },
+        4 => Condition { neq: n, ..none },
+        _ => Condition { gte: n, lte: n.map(|n| n + measured::UNITS), ..none },
+    }
+}
+
+/// The kind of a history: every second counts events.
+fn kind(random: &mut Random) -> Kind {
+    match random.range(0, 13) {
+        0 | 1 => Kind::ValueCount,
+        2 | 3 => Kind::Temporal,
+        4 | 5 => Kind::TemporalOrdered,
+        6 => Kind::Sum,
+        7 => Kind::Average,
+        8 => Kind::Percentile { per_cent: *random.pick(&[50, 0, 90, 33, 100]) },
+        _ => Kind::EventCount,
+    }
+}
+
 /// One history: every fourth a mere heap of times that joins episodes, the others lively.
 pub(crate) fn history(seed: u64) -> History {
     let mut random = Random::new(seed);
-    if seed.is_multiple_of(4) { joining(&mut random) } else { lively(&mut random) }
+    let mut history = if seed.is_multiple_of(4) { joining(&mut random) } else { lively(&mut random) };
+    // Drawn last, so that the histories of seeds stay what they were.
+    history.kind = kind(&mut random);
+    history.limits = limits(&mut random);
+    history
 }
 
 /// Matches in no order over a short time, and the end: joins of two and three episodes.
@@ -110,7 +143,8 @@ fn joining(random: &mut Random) -> History {
         steps.push(Step::Match(Match { group: 0, time, id, number }));
     }
     steps.push(Step::Watermarks(BTreeMap::from([(0, 999)])));
-    History { timespan_ms, condition, lateness_ms: 0, partitions: 1, steps }
+    let (kind, limits) = (Kind::EventCount, Condition::default());
+    History { timespan_ms, kind, limits, condition, lateness_ms: 0, partitions: 1, steps }
 }
 
 /// Three partitions with clocks, stalls, duplicates and re-sent events, and watermarks in between.
@@ -167,7 +201,8 @@ fn lively(random: &mut Random) -> History {
     }
     let condition = condition(random);
     steps.push(Step::Watermarks((0..PARTITIONS as u32).map(|p| (p, clock + 999)).collect()));
-    History { timespan_ms, condition, lateness_ms, partitions: PARTITIONS as u32, steps }
+    let (kind, limits) = (Kind::EventCount, Condition::default());
+    History { timespan_ms, kind, limits, condition, lateness_ms, partitions: PARTITIONS as u32, steps }
 }
 
 /// Numbers of the matches that are late, computed without the engine.

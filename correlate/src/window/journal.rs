@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::measured::Fact;
 use crate::window::entries::Row;
 use crate::window::episode::Episode;
 use crate::window::{Entry, Mark, Sample};
@@ -20,6 +21,8 @@ pub(crate) enum Change {
     Removed(Entry),
     /// An entry had this sample before.
     Trimmed(Mark, Option<Arc<Sample>>),
+    /// An entry had this fact before: it names more rules now.
+    Joined(Mark, Fact),
     /// An event left the first ones of an episode.
     Left(Mark),
 }
@@ -81,7 +84,7 @@ impl Journal {
 /// A sample that is trimmed may stay stored as it was: it is trimmed again when it is read.
 fn changed(change: &Change) -> Option<Mark> {
     match change {
-        Change::Inserted(mark) | Change::Left(mark) => Some(*mark),
+        Change::Inserted(mark) | Change::Joined(mark, _) | Change::Left(mark) => Some(*mark),
         Change::Removed(entry) => Some(entry.mark()),
         Change::Trimmed(..) => None,
     }

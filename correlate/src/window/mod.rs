@@ -12,8 +12,8 @@
 //! watermark  no event older than this is taken any more
 //! ```
 //!
-//! [`group`] has the algorithm, `folding` and `trim` its bounds, [`entries`] what is kept of entries and how
-//! they are counted, [`episode`] the aggregates, [`journal`] what is not yet
+//! [`group`] has the algorithm, `folding` and `trim` its bounds, [`entries`] what is kept of entries, `gauge`
+//! what is measured of them, [`episode`] the aggregates, [`journal`] what is not yet
 //! committed, [`store`] the groups of one rule with their due times,
 //! [`watermarks`] how far time has come, [`tops`] how often values occur,
 //! [`state`] the stored form.
@@ -22,13 +22,15 @@ use std::sync::Arc;
 
 use model::ids::EventId;
 
-use crate::rule::{Condition, Correlation};
+use crate::measured::Fact;
+use crate::rule::{Condition, Correlation, Kind};
 use crate::window::tops::Tops;
 
 mod due;
 pub mod entries;
 pub mod episode;
 mod folding;
+mod gauge;
 pub mod group;
 pub mod journal;
 pub mod state;
@@ -52,6 +54,9 @@ pub const BEGINNING: i64 = i64::MIN;
 /// Most entries that a group may hold exactly, whatever is configured: its stored form must fit into one record.
 pub const ENTRIES_MAX: usize = 40_000;
 
+/// Most rules that a correlation with an order may name.
+pub(crate) use self::gauge::ORDERED_MAX;
+
 /// Most events of one episode whose origin is kept, and so named in its alert.
 pub const ORIGINS_MAX: usize = 256;
 
@@ -71,6 +76,8 @@ pub struct Entry {
     pub time: i64,
     /// Event id.
     pub id: EventId,
+    /// What it adds to the measure, by the rule's kind.
+    pub fact: Fact,
     /// What an alert says of the event; gone where no alert can need it.
     pub sample: Option<Arc<Sample>>,
 }
@@ -111,8 +118,12 @@ impl Sample {
 pub struct Spec {
     /// Length of the window, in milliseconds; at least 1.
     pub timespan_ms: i64,
-    /// When a window is hot.
+    /// What is measured.
+    pub kind: Kind,
+    /// When a window is hot, for kinds that count.
     pub condition: Condition,
+    /// When a window is hot, for kinds that take numbers.
+    pub limits: Condition<i128>,
     /// Most sample events of an alert.
     pub samples: usize,
     /// Least time between two revisions of an alert, in milliseconds.
@@ -126,7 +137,9 @@ impl Spec {
     pub fn new(correlation: &Correlation, revise_ms: u64, entries_max: usize) -> Spec {
         Spec {
             timespan_ms: correlation.timespan_ms.max(1),
+            kind: correlation.kind,
             condition: correlation.condition,
+            limits: correlation.limits,
             samples: correlation.info.samples,
             revise_ms: i64::try_from(revise_ms).unwrap_or(i64::MAX),
             entries_max: entries_max.clamp(1, ENTRIES_MAX),
@@ -143,6 +156,11 @@ impl Spec {
         time.saturating_add(self.timespan_ms)
     }
 
+    /// Whether a hot time can be told as soon as it appears; else only the watermark decides.
+    pub(crate) fn fires_at_once(&self) -> bool {
+        !self.kind.takes_numbers() && self.condition.fires_at_once()
+    }
+
     /// The least measure that could be hot; 0 when there is no such bound.
     pub(crate) fn measure_min(&self) -> u64 {
         let above = self.condition.gt.map_or(0, |n| n.saturating_add(1));
@@ -155,6 +173,8 @@ impl Spec {
 pub struct Revision {
     /// The event that made the first time hot; with rule and group it makes the alert's id.
     pub firing: Mark,
+    /// The first time that is hot, in milliseconds.
+    pub hot: i64,
     /// 1 at the first firing, then growing by one.
     pub number: u64,
     /// What comes after.

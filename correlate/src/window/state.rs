@@ -12,12 +12,12 @@
 //!                     flag, [mark first, mark last], unsigned peak, unsigned revision, signed fired_at,
 //!                     signed revised_at, flag changed, in version 2 also tops (`window::tops`))
 //! mark      signed time, id
-//! event     1 or 2, flag kept ahead, flag sample, [sample fields]
-//! fields    signed received, bytes index, bytes document id, bytes origin, bytes body, in version 2 also
+//! event     1 to 3, flag kept ahead, flag sample, in version 3 unsigned fact, [sample fields]
+//! fields    signed received, bytes index, bytes document id, bytes origin, bytes body, from version 2 on also
 //!           count × (unsigned field, bytes value)
 //! ```
 //!
-//! Version 2 is written only where values are counted.
+//! Version 2 is written only where values are counted, version 3 only where an event adds more to the measure than itself.
 //!
 //! An event is an entry while it is younger than `forgotten`, then one of the
 //! first of the episode that covers it. Kept ahead are the first events of an
@@ -25,6 +25,7 @@
 
 use std::sync::Arc;
 
+use crate::measured::Fact;
 use crate::window::entries::{Row, position};
 use crate::window::episode::Episode;
 use crate::window::group::{Group, More};
@@ -34,15 +35,18 @@ use crate::window::{BEGINNING, Entry, Mark, Sample, Spec};
 use crate::wire::{Reader, WireError, Writer};
 
 /// Newest version of the stored forms of this file.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The version without counted values.
 const PLAIN: u8 = 1;
 
+/// The version with counted values.
+const COUNTED: u8 = 2;
+
 /// The group without its events.
 pub fn encode_head(group: &Group) -> Vec<u8> {
     let counts = |more: &More| more.episodes.iter().any(|episode| !episode.tops.is_empty());
-    let version = if group.more.as_deref().is_some_and(counts) { VERSION } else { PLAIN };
+    let version = if group.more.as_deref().is_some_and(counts) { COUNTED } else { PLAIN };
     let mut writer = Writer::new(version);
     writer.signed(group.at);
     writer.flag(group.more.is_some());
@@ -69,29 +73,33 @@ pub fn encode_head(group: &Group) -> Vec<u8> {
 /// An event of the group; `None` when the group has no such event.
 pub fn encode_event(group: &Group, mark: Mark) -> Option<Vec<u8>> {
     if let Ok(at) = position(&group.entries, mark) {
-        return group.entries.get(at).map(|entry| event(false, entry.sample.as_deref()));
+        return group.entries.get(at).map(|entry| event(false, entry.fact, entry.sample.as_deref()));
     }
     let more = group.more.as_deref()?;
     let find = |episode: &Episode| {
         let at = episode.kept.binary_search_by(|kept| kept.mark.cmp(&mark)).ok()?;
-        episode.kept.get(at).map(|kept| event(mark.time > more.forgotten, kept.sample.as_deref()))
+        episode.kept.get(at).map(|kept| event(mark.time > more.forgotten, 0, kept.sample.as_deref()))
     };
     more.episodes.iter().find_map(find)
 }
 
-fn event(is_ahead: bool, sample: Option<&Sample>) -> Vec<u8> {
-    let mut writer = Writer::new(version_of(sample));
+fn event(is_ahead: bool, fact: Fact, sample: Option<&Sample>) -> Vec<u8> {
+    let version = version_of(fact, sample);
+    let mut writer = Writer::new(version);
     writer.flag(is_ahead);
     writer.flag(sample.is_some());
+    if version == VERSION {
+        writer.unsigned(fact);
+    }
     if let Some(sample) = sample {
-        put_fields(&mut writer, sample);
+        put_fields(&mut writer, sample, version);
     }
     writer.finish()
 }
 
 /// Reads a group from its head and its events, which come in any order.
 pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Result<Group, WireError> {
-    let (version, mut reader) = Reader::versions(head, VERSION)?;
+    let (version, mut reader) = Reader::versions(head, COUNTED)?;
     let mut image = Image {
         at: reader.signed()?,
         forgotten: BEGINNING,
@@ -121,9 +129,9 @@ pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Resul
     let mut events = events.to_vec();
     events.sort_unstable_by_key(|(mark, _)| *mark);
     for (mark, bytes) in events {
-        let (is_ahead, sample) = decode_event(bytes)?;
+        let (is_ahead, fact, sample) = decode_event(bytes)?;
         if !is_ahead && mark.time > image.forgotten {
-            entries.push(Entry { time: mark.time, id: mark.id, sample });
+            entries.push(Entry { time: mark.time, id: mark.id, fact, sample });
         } else if let Some(episode) =
             image.episodes.iter_mut().find(|episode| episode.covers(mark.time, spec))
         {
@@ -134,27 +142,33 @@ pub fn decode_group(head: &[u8], events: &[(Mark, &[u8])], spec: &Spec) -> Resul
     Ok(Group::restore(spec, entries, image))
 }
 
-fn decode_event(bytes: &[u8]) -> Result<(bool, Option<Arc<Sample>>), WireError> {
+fn decode_event(bytes: &[u8]) -> Result<(bool, Fact, Option<Arc<Sample>>), WireError> {
     let (version, mut reader) = Reader::versions(bytes, VERSION)?;
     let is_ahead = reader.flag()?;
-    let sample = if reader.flag()? { Some(Arc::new(get_fields(&mut reader, version)?)) } else { None };
+    let has_sample = reader.flag()?;
+    let fact = if version == VERSION { reader.unsigned()? } else { 0 };
+    let sample = if has_sample { Some(Arc::new(get_fields(&mut reader, version)?)) } else { None };
     reader.finish()?;
-    Ok((is_ahead, sample))
+    Ok((is_ahead, fact, sample))
 }
 
-/// The version that a form needs which holds this sample, if any.
-pub(crate) fn version_of(sample: Option<&Sample>) -> u8 {
-    if sample.is_some_and(|sample| !sample.values.is_empty()) { VERSION } else { PLAIN }
+/// The version that a form needs which holds this fact and this sample, if any.
+pub(crate) fn version_of(fact: Fact, sample: Option<&Sample>) -> u8 {
+    match sample {
+        _ if fact != 0 => VERSION,
+        Some(sample) if !sample.values.is_empty() => COUNTED,
+        _ => PLAIN,
+    }
 }
 
 /// The fields of a sample, also within a match record; in the form of [`version_of`].
-pub(crate) fn put_fields(writer: &mut Writer, sample: &Sample) {
+pub(crate) fn put_fields(writer: &mut Writer, sample: &Sample, version: u8) {
     writer.signed(sample.received);
     writer.bytes(sample.index.as_deref().unwrap_or_default().as_bytes());
     writer.bytes(sample.document_id.as_deref().unwrap_or_default().as_bytes());
     writer.bytes(sample.origin.as_bytes());
     writer.bytes(&sample.body);
-    if version_of(Some(sample)) > PLAIN {
+    if version > PLAIN {
         put_values(&sample.values, writer);
     }
 }
@@ -238,7 +252,9 @@ mod tests {
     fn spec() -> Spec {
         Spec {
             timespan_ms: 4,
+            kind: crate::rule::Kind::EventCount,
             condition: Condition { gte: Some(2), ..Condition::default() },
+            limits: Condition::default(),
             samples: 10,
             revise_ms: 0,
             entries_max: 100,
@@ -264,7 +280,7 @@ mod tests {
 
     /// A group that has everything a group can have: forgotten up to 13; 15 is kept ahead.
     fn group() -> Group {
-        let entry = |n, sample| Entry { time: mark(n).time, id: mark(n).id, sample };
+        let entry = |n, sample| Entry { time: mark(n).time, id: mark(n).id, fact: 0, sample };
         let kept = |n, sample| Kept { mark: mark(n), sample };
         let kept = vec![
             kept(11, Some(sample("{}"))),

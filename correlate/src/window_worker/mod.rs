@@ -13,6 +13,8 @@
 mod changelog;
 #[cfg(test)]
 pub(crate) mod harness;
+#[cfg(test)]
+mod kinds;
 mod outputs;
 mod partition;
 mod restored;

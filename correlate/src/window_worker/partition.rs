@@ -23,7 +23,9 @@ use super::restored::Restored;
 use super::rule_window::{About, RuleWindow, describe, recall, watermark};
 use crate::alert_document::Documents;
 use crate::alert_metrics::AlertCounts;
+use crate::chain;
 use crate::match_record;
+use crate::measured;
 use crate::ruleset::RuleSet;
 use crate::window::state::decode_group;
 use crate::window::store::Inserted;
@@ -238,8 +240,9 @@ impl Partition {
         };
         let Some(window) = self.windows.get_mut(at) else { return Ok(()) };
         let sample = Some(Arc::clone(&found.sample));
-        // The number of events does not depend on which of the named rules matched.
-        let entry = Entry { time: found.mark.time, id: found.mark.id, sample };
+        let tells_apart = window.store.spec().kind.tells_rules_apart();
+        let fact = if tells_apart { measured::rules(&found.rules) } else { found.fact };
+        let entry = Entry { time: found.mark.time, id: found.mark.id, fact, sample };
         let mut emit = |group: &[u8], revision| revised.push(revised_group(at, group, revision));
         match window.store.insert(group, entry, now, &mut emit) {
             Inserted::Late(by) => {
@@ -273,7 +276,7 @@ impl Partition {
         for state in &mut retired {
             let mut revised = Vec::new();
             state.store.retire(now, &mut |group, revision| revised.push(revised_group(0, group, revision)));
-            for one in revised {
+            for one in revised.into_iter().filter(|_| state.about.alerts) {
                 put_alert(&state.about, one, &mut self.counts.alerts, documents, out);
             }
             flush_groups(self.number, state, out);
@@ -286,7 +289,13 @@ impl Partition {
 
     fn put_alerts(&mut self, revised: Vec<Revised>, documents: &mut Documents, out: &mut Vec<NewRecord>) {
         for one in revised {
-            if let Some(state) = self.windows.get(one.window) {
+            for fed in chain::feed(&self.rules, one.window, &one.group, &one.revision) {
+                if let Some(outer) = self.windows.get(fed.outer) {
+                    let key = match_record::key(&outer.prefix, &fed.key);
+                    out.push(match_record::record(key, match_record::encode(&fed.found)));
+                }
+            }
+            if let Some(state) = self.windows.get(one.window).filter(|state| state.about.alerts) {
                 put_alert(&state.about, one, &mut self.counts.alerts, documents, out);
             }
         }

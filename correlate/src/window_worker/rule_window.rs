@@ -9,9 +9,10 @@ use std::sync::Arc;
 use model::event::Path;
 use serde::{Deserialize, Serialize};
 
+use crate::chain;
 use crate::event_time::Bounds;
 use crate::match_record;
-use crate::rule::{Condition, Correlation, GroupField, Level, RuleInfo};
+use crate::rule::{Condition, Correlation, GroupField, Kind, Level, RuleInfo};
 use crate::window::store::{Images, Store};
 use crate::window::{BEGINNING, Spec};
 
@@ -20,8 +21,10 @@ use crate::window::{BEGINNING, Spec};
 pub(super) struct About {
     pub(super) info: Arc<RuleInfo>,
     pub(super) group_by: Vec<GroupField>,
-    /// Largest lateness of the rule's sources, in milliseconds.
+    /// Largest lateness of the rule's sources, and the wait for correlations below it, in milliseconds.
     pub(super) lateness_ms: i64,
+    /// Whether its episodes are alerts, not only events of other correlations.
+    pub(super) alerts: bool,
 }
 
 /// A rule and its groups.
@@ -65,9 +68,15 @@ impl About {
         About {
             info: Arc::clone(&rule.info),
             group_by: rule.group_by.clone(),
-            lateness_ms: bounds.largest_lateness_ms(&rule.info.sources),
+            lateness_ms: lateness_ms(rule, bounds),
+            alerts: rule.alerts,
         }
     }
+}
+
+fn lateness_ms(rule: &Correlation, bounds: &Bounds) -> i64 {
+    let below = i64::from(rule.depth.saturating_sub(1));
+    bounds.largest_lateness_ms(&rule.info.sources).saturating_add(chain::WAIT_MS.saturating_mul(below))
 }
 
 /// A rule's watermark: the lowest of all partitions less its lateness.
@@ -95,6 +104,13 @@ struct StoredRule {
     generation: String,
     group_by: Vec<String>,
     timespan_ms: i64,
+    /// Absent in what was stored before there were correlations of correlations.
+    #[serde(default = "alerts_by_default")]
+    alerts: bool,
+}
+
+fn alerts_by_default() -> bool {
+    true
 }
 
 const VERSION: u8 = 1;
@@ -129,6 +145,7 @@ pub(super) fn describe(about: &About, spec: &Spec) -> Result<Vec<u8>, StoredRule
         generation: info.generation.clone(),
         group_by: about.group_by.iter().map(|field| field.name.clone()).collect(),
         timespan_ms: spec.timespan_ms,
+        alerts: about.alerts,
     })?)
 }
 
@@ -146,6 +163,7 @@ pub(super) fn recall(stored: &[u8]) -> Result<RuleWindow, StoredRuleError> {
     let about = About {
         group_by: group_by.collect(),
         lateness_ms: 0,
+        alerts: rule.alerts,
         info: Arc::new(RuleInfo {
             id: rule.id,
             name: rule.name,
@@ -166,7 +184,9 @@ pub(super) fn recall(stored: &[u8]) -> Result<RuleWindow, StoredRuleError> {
     };
     let spec = Spec {
         timespan_ms: rule.timespan_ms.max(1),
+        kind: Kind::EventCount,
         condition: Condition::default(),
+        limits: Condition::default(),
         samples: about.info.samples,
         revise_ms: 0,
         entries_max: 1,

@@ -17,9 +17,9 @@ use stream::record::{Headers, NewRecord};
 
 use super::harness::{Correlator, START, brute_force, config, event_json, only, rule_with};
 use crate::test_rules::rules;
-use crate::window::Mark;
 use crate::window::histories::{Random, condition};
 use crate::window::oracle;
+use crate::window::{Mark, Spec};
 
 /// What the oracle compares: group, first event, last event, count.
 type Compared = (String, String, String, u64);
@@ -79,7 +79,7 @@ fn run_history(seed: u64) {
     correlator.settle();
 
     let expected = expected.iter().flat_map(|(group, marks)| {
-        oracle::alerts(rule.timespan_ms, &rule.condition, 10, marks)
+        oracle::alerts(&Spec::new(&rule, 0, 10_000), 10, marks)
             .into_iter()
             .map(|alert| (group.clone(), alert.first.id.to_string(), alert.last.id.to_string(), alert.count))
     });

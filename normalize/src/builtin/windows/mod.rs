@@ -75,7 +75,8 @@ fn top(event: &mut Event, shape: Shape, context: &Context<'_>) -> Result<(), Edi
             event.set_member(member, value)?;
         }
     }
-    let is_text = |text: &str| !text.is_empty() && !(shape == Shape::Payload && text.starts_with('{'));
+    let is_payload = |text: &str| shape == Shape::Payload && text.starts_with('{');
+    let is_text = |text: &str| !text.is_empty() && !is_payload(text);
     if event.member_str("summary").is_some_and(is_text) {
         return Ok(());
     }

@@ -41,7 +41,7 @@ impl Shape {
         if has("event_id") && (has("log_name") || object("event_data").is_some()) {
             return Some(Shape::OldWinlog);
         }
-        if !has("channel") || !details.get("eventid").is_some_and(|id| number(id).is_some()) {
+        if !has("channel") || details.get("eventid").is_none_or(|id| number(id).is_none()) {
             return None;
         }
         Some(if payload_text(event).is_some() { Shape::Payload } else { Shape::Flat })

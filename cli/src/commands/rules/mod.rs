@@ -1,8 +1,14 @@
-//! `mozdef rules check|test|run`, without a server.
+//! `mozdef rules`: rule files and folders, without a server but for `backtest`.
 //!
 //! In: rule files and folders; for `run`, events in normal form on standard
 //! input. Out: findings with their places, test results, or alerts as JSON
 //! lines. Never: live rules; events are judged by their own times.
+
+mod backtest;
+mod coverage;
+mod explain;
+mod import;
+mod list;
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -10,14 +16,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use correlate::finding::Finding;
-use correlate::load::Loaded;
+use correlate::load::{Loaded, Parsed};
 use correlate::offline::{self, OfflineEvent, OfflineOptions};
 use model::config::Config;
 use model::event::{Event, Limits};
 use model::ids::EventId;
 use serde_json::{Value, json};
 
-use crate::arguments::Rules;
+use crate::arguments::{Import, Rules};
 use crate::{configuration, output};
 
 /// Runs the command.
@@ -27,12 +33,28 @@ pub(crate) fn run(config_file: Option<&Path>, command: Rules) -> anyhow::Result<
         Rules::Check { paths, json } => Ok(check(&load(paths, &config), json)),
         Rules::Test { paths, json } => Ok(test(&load(paths, &config), json)),
         Rules::Run { paths } => run_rules(&load(paths, &config), &config),
+        Rules::Explain(options) => explain::run(&config, &options),
+        Rules::List { paths, json } => Ok(list::run(&parsed(paths, &config), json)),
+        Rules::Import(Import::Sigma { folder, to, json }) => import::run(folder, to.as_deref(), json),
+        Rules::Coverage { paths } => Ok(coverage::run(&load(paths, &config))),
+        Rules::Backtest(options) => backtest::run(&config, options),
     }
 }
 
 /// What was named, else what the configuration names, else the shipped rules.
 fn load(paths: Vec<PathBuf>, config: &Config) -> Loaded {
     correlate::load::configured(if paths.is_empty() { &config.correlate.rules } else { &paths })
+}
+
+/// The same, read but not compiled.
+fn parsed(paths: Vec<PathBuf>, config: &Config) -> Parsed {
+    let mut findings = Vec::new();
+    let folders = if paths.is_empty() { &config.correlate.rules } else { &paths };
+    let parsed = Parsed::read(&correlate::load::texts(folders, &mut findings), &mut findings);
+    for finding in findings.iter().filter(|finding| finding.is_error()) {
+        tell(&finding.to_string());
+    }
+    parsed
 }
 
 fn exit_code(good: bool) -> ExitCode {
