@@ -80,6 +80,9 @@ pub(crate) enum Command {
     Topics(Topics),
     /// Turn log lines on standard input into normal form, without a server.
     Normalize(Normalize),
+    /// Make, build, test and push WebAssembly plugins, without a server.
+    #[command(subcommand)]
+    Plugin(crate::commands::plugin::Plugin),
     /// Check, test and run rules, without a server.
     #[command(subcommand)]
     Rules(Rules),
@@ -94,6 +97,9 @@ pub(crate) struct Up {
     /// Data folder; overrides `log.data`.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Folder of WebAssembly plugins, watched; overrides `normalize.plugins.folder`.
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
     /// Logs as JSON lines instead of text.
     #[arg(long)]
     pub log_json: bool,
@@ -289,6 +295,9 @@ pub(crate) struct Normalize {
     /// Run only this plugin, on events that are in normal form already.
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
+    /// Folder of WebAssembly plugins that run as well; overrides `normalize.plugins.folder`.
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
 }
 
 /// `mozdef rules`.

@@ -51,6 +51,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(command) => return commands::config::run(config_file, command),
         Command::Rules(command) => return commands::rules::run(config_file, command),
         Command::Normalize(options) => return commands::normalize::run(config_file, options),
+        Command::Plugin(command) => return commands::plugin::run(config_file, command),
         Command::Up(_)
         | Command::Gateway(_)
         | Command::Amqp(_)
@@ -92,7 +93,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Dlq(command) => commands::dlq::run(config, command).await,
             Command::Raw(command) => commands::raw::run(config, command).await,
             Command::Topics(command) => commands::topics::run(config, command).await,
-            Command::Config(_) | Command::Rules(_) | Command::Normalize(_) => Ok(ExitCode::SUCCESS),
+            Command::Config(_) | Command::Rules(_) | Command::Normalize(_) | Command::Plugin(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     // A blocked thread (a full disk, say) must not keep the process from ending.

@@ -69,7 +69,7 @@ pub(crate) fn strong(text: &str) -> String {
 }
 
 /// A terminal, and nobody asked for plain text (<https://no-color.org>).
-fn colours() -> bool {
+pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

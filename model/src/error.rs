@@ -46,11 +46,13 @@ pub enum Reason {
     Unreachable,
     /// Delivered again and again without success.
     TooManyAttempts,
+    /// A plugin failed on it, and the configuration says `on_error: dead`.
+    PluginFailed,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::MalformedJson,
         Reason::NotAnObject,
         Reason::InvalidUtf8,
@@ -64,6 +66,7 @@ impl Reason {
         Reason::UnexpectedMessage,
         Reason::Unreachable,
         Reason::TooManyAttempts,
+        Reason::PluginFailed,
     ];
 
     /// The word used in headers, metrics and messages.
@@ -82,6 +85,7 @@ impl Reason {
             Reason::UnexpectedMessage => "unexpected_message",
             Reason::Unreachable => "unreachable",
             Reason::TooManyAttempts => "too_many_attempts",
+            Reason::PluginFailed => "plugin_failed",
         }
     }
 }

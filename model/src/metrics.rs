@@ -10,8 +10,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::error::Reason;
@@ -123,6 +123,12 @@ table! {
     KAFKA_REBALANCES = "mozdef_kafka_rebalances_total", "Changes of a member's partitions, by what happened to them.", ["group", "change"];
     KAFKA_TRANSACTIONS = "mozdef_kafka_transactions_total", "Transactions of a consumer group, by outcome.", ["group", "outcome"];
     PLUGIN_RUNS = "mozdef_plugin_runs_total", "Events a plugin has seen, by outcome.", ["plugin", "outcome"];
+    PLUGIN_CALLS = "mozdef_plugin_calls_total", "Calls of a WebAssembly plugin, a batch of events each, by outcome: ok, or how it failed.", ["plugin", "outcome"];
+    PLUGIN_SECONDS = "mozdef_plugin_seconds_total", "Seconds that calls of a WebAssembly plugin have taken.", ["plugin"];
+    PLUGIN_BYTES = "mozdef_plugin_bytes_total", "Bytes that a WebAssembly plugin was given (in) and has given back (out).", ["plugin", "direction"];
+    PLUGIN_LOG_LOST = "mozdef_plugin_log_lines_lost_total", "Log lines of a WebAssembly plugin that were beyond the bound.", ["plugin"];
+    PLUGIN_CHANGES = "mozdef_plugin_changes_total", "Changes of the WebAssembly plugins in force: loaded, refused, quarantined, rolled back.", ["change"];
+    PLUGINS_LOADED = "mozdef_plugins_loaded", "WebAssembly plugins in force.", [];
     EVENT_ERRORS = "mozdef_event_errors_total", "Events that carry a mark in mozdef.errors, by kind.", ["kind"];
     RULE_MATCHES = "mozdef_rule_matches_total", "Matches of rules, by kind of rule.", ["kind"];
     GROUPS_SKIPPED = "mozdef_rule_groups_skipped_total", "Groups that a match of a windowed rule did not make, by reason.", ["reason"];
@@ -189,6 +195,18 @@ pub struct Metrics {
     pub kafka_transactions: IntCounterVec,
     /// See [`PLUGIN_RUNS`].
     pub plugin_runs: IntCounterVec,
+    /// See [`PLUGIN_CALLS`].
+    pub plugin_calls: IntCounterVec,
+    /// See [`PLUGIN_SECONDS`].
+    pub plugin_seconds: CounterVec,
+    /// See [`PLUGIN_BYTES`].
+    pub plugin_bytes: IntCounterVec,
+    /// See [`PLUGIN_LOG_LOST`].
+    pub plugin_log_lost: IntCounterVec,
+    /// See [`PLUGIN_CHANGES`].
+    pub plugin_changes: IntCounterVec,
+    /// See [`PLUGINS_LOADED`].
+    pub plugins_loaded: IntGauge,
     /// See [`EVENT_ERRORS`].
     pub event_errors: IntCounterVec,
     /// See [`RULE_MATCHES`].
@@ -258,6 +276,12 @@ impl Metrics {
             kafka_rebalances: counters(r, &KAFKA_REBALANCES),
             kafka_transactions: counters(r, &KAFKA_TRANSACTIONS),
             plugin_runs: counters(r, &PLUGIN_RUNS),
+            plugin_calls: counters(r, &PLUGIN_CALLS),
+            plugin_seconds: float_counters(r, &PLUGIN_SECONDS),
+            plugin_bytes: counters(r, &PLUGIN_BYTES),
+            plugin_log_lost: counters(r, &PLUGIN_LOG_LOST),
+            plugin_changes: counters(r, &PLUGIN_CHANGES),
+            plugins_loaded: gauge(r, &PLUGINS_LOADED),
             event_errors: counters(r, &EVENT_ERRORS),
             rule_matches: counters(r, &RULE_MATCHES),
             groups_skipped: counters(r, &GROUPS_SKIPPED),
@@ -354,6 +378,10 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(
 
 fn counters(registry: &Registry, metric: &Metric) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels))
+}
+
+fn float_counters(registry: &Registry, metric: &Metric) -> CounterVec {
+    register(registry, CounterVec::new(Opts::new(metric.name, metric.help), metric.labels))
 }
 
 fn counter(registry: &Registry, metric: &Metric) -> IntCounter {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod case_file;
 pub mod cases;
 pub mod chain;
 pub mod dates;

@@ -4,6 +4,7 @@
 //! receipt. Out: JSON in normal form; or dropped, by which plugin; or dead,
 //! and why. Never: I/O, a clock, or state from one event to the next.
 
+mod batch;
 mod collector;
 mod github;
 mod lines;
@@ -11,15 +12,18 @@ mod otlp;
 mod pullers;
 mod queues;
 
+use std::sync::Arc;
+
 use model::config::SitesConfig;
 use model::error::Reason;
 use model::event::{EditError, Event, Flags, Limits, ParseError, Value};
 use model::ids::Hex;
 use model::time::Timestamp;
+use plugins::Watched;
 use stream::record::Headers;
 
-use crate::chain::tally::Tally;
-use crate::chain::{Chain, Verdict};
+use crate::chain::tally::{Run, Tally};
+use crate::chain::{Answer, Chain, Verdict, Waiting, apply};
 use crate::dates::Reference;
 use crate::geoip_database::GeoDatabase;
 use crate::key_mapping::{self, Mapper, Mapping, write_time};
@@ -155,6 +159,21 @@ pub struct Normalizer {
     received: String,
     metadata: Metadata,
     json: Vec<u8>,
+    /// WebAssembly plugins, where there are some, and the number of the set that is in the chain.
+    guests: Option<Arc<Watched>>,
+    generation: u64,
+    /// Memory of events that have waited for a plugin.
+    spare: Vec<Event>,
+}
+
+/// How far an event has come.
+enum Step {
+    /// Through the chain.
+    Done,
+    /// To a plugin that failed: it is to be made anew, and the plugin sits out.
+    Failed,
+    /// To the WebAssembly plugin of this number, which is to be asked.
+    Waiting(usize),
 }
 
 /// Why an event ends here.
@@ -184,7 +203,7 @@ impl From<EditError> for End {
 impl Normalizer {
     /// A normalizer of these settings.
     pub fn new(settings: Settings) -> Normalizer {
-        Normalizer {
+        let mut normalizer = Normalizer {
             hostname: settings.hostname,
             limits: settings.limits,
             zone_minutes: settings.zone_minutes,
@@ -200,7 +219,35 @@ impl Normalizer {
             received: String::new(),
             metadata: Metadata::default(),
             json: Vec::new(),
-        }
+            guests: settings.guests,
+            generation: 0,
+            spare: Vec::new(),
+        };
+        normalizer.take_up_plugins();
+        normalizer
+    }
+
+    /// Whether WebAssembly plugins have changed since they were taken up.
+    pub fn has_new_plugins(&self) -> bool {
+        self.guests.as_ref().is_some_and(|guests| guests.generation() != self.generation)
+    }
+
+    /// Takes up the WebAssembly plugins that are in force now. Between batches: numbers of plugins change.
+    pub fn take_up_plugins(&mut self) {
+        let Some(guests) = &self.guests else { return };
+        let set = guests.set();
+        self.generation = set.generation;
+        self.chain.set_guests(&set.plugins);
+    }
+
+    /// Name of this MozDef instance.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The WebAssembly plugins.
+    pub fn guests(&self) -> Option<&Arc<Watched>> {
+        self.guests.as_ref()
     }
 
     /// The plugins' names in the order in which they run.
@@ -208,12 +255,15 @@ impl Normalizer {
         self.chain.names()
     }
 
-    /// Normalises one event, and counts it in `tally`.
+    /// Normalises one event, and counts it in `tally`. Many at once: [`Normalizer::normalize_all`].
     pub fn normalize(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Normalized<'_> {
-        self.metadata = Metadata::default();
-        self.received.clear();
-        write_time(raw.received, &mut self.received);
-        match self.work(raw, tally) {
+        let end = self.work(raw, tally);
+        self.ended(end, tally)
+    }
+
+    /// Counts what became of an event, and shows it.
+    fn ended(&mut self, end: Result<(), End>, tally: &mut Tally) -> Normalized<'_> {
+        match end {
             Ok(()) => {
                 tally.finished(&self.marks);
                 self.json.clear();
@@ -231,11 +281,105 @@ impl Normalizer {
         }
     }
 
-    /// Again without the plugin that failed, for as long as one does: at most once for each.
+    /// One event the whole way, WebAssembly plugins asked for it alone.
     fn work(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<(), End> {
+        let mut step = self.begin(raw, tally)?;
+        while let Some(number) = self.advance(step, raw, tally)? {
+            let document = self.event.to_json();
+            let item = crate::chain::item(&document, raw.received.millis(), &self.metadata);
+            let answer = self.chain.ask(number, &[item]).pop().unwrap_or(Answer::Unchanged);
+            step = self.answered(number, answer, raw, tally)?;
+        }
+        self.complete(raw)
+    }
+
+    /// The first step of an event.
+    fn begin(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<Step, End> {
         self.failures.clear();
         self.chain.begin();
-        while !self.attempt(raw, tally)? {}
+        self.attempt(raw, tally)
+    }
+
+    /// Again without the plugin that failed, for as long as one does: at most once for each. The number of the
+    /// WebAssembly plugin that comes next, or none at the end of the chain.
+    fn advance(&mut self, mut step: Step, raw: Raw<'_>, tally: &mut Tally) -> Result<Option<usize>, End> {
+        loop {
+            match step {
+                Step::Done => return Ok(None),
+                Step::Waiting(number) => return Ok(Some(number)),
+                Step::Failed => step = self.attempt(raw, tally)?,
+            }
+        }
+    }
+
+    /// Goes on with what a WebAssembly plugin has answered.
+    fn answered(
+        &mut self,
+        number: usize,
+        answer: Answer,
+        raw: Raw<'_>,
+        tally: &mut Tally,
+    ) -> Result<Step, End> {
+        let run = match answer {
+            Answer::Unchanged => Run::Unchanged,
+            Answer::Dropped => Run::Dropped,
+            Answer::Failed { remark, is_dead } => {
+                self.failed(number, remark, is_dead, tally)?;
+                Run::Failed
+            }
+            Answer::Changed { change, metadata } => match apply(&mut self.event, &change) {
+                Ok(()) => {
+                    self.metadata = metadata;
+                    Run::Changed
+                }
+                Err(error) => {
+                    if let Answer::Failed { remark, is_dead } =
+                        self.chain.gave_nonsense(number, &error.to_string())
+                    {
+                        self.failed(number, remark, is_dead, tally)?;
+                    }
+                    self.chain.leave_out(number);
+                    return Ok(Step::Failed);
+                }
+            },
+        };
+        let mut context = Context {
+            now: raw.received,
+            hostname: &self.hostname,
+            geoip: self.geoip.as_ref(),
+            sites: &self.sites,
+            metadata: std::mem::take(&mut self.metadata),
+        };
+        let verdict = self.chain.resume(Waiting { number, run }, &mut self.event, &mut context, tally)?;
+        self.metadata = context.metadata;
+        self.step(verdict)
+    }
+
+    /// A WebAssembly plugin has failed on the event: it carries a mark, or ends here.
+    fn failed(&mut self, number: usize, remark: String, is_dead: bool, tally: &mut Tally) -> Result<(), End> {
+        if is_dead {
+            tally.ran(number, Run::Failed);
+            return Err(End::Dead(Reason::PluginFailed, remark));
+        }
+        self.failures.push(remark);
+        Ok(())
+    }
+
+    fn step(&mut self, verdict: Verdict) -> Result<Step, End> {
+        match verdict {
+            Verdict::Kept => Ok(Step::Done),
+            Verdict::Waiting { number } => Ok(Step::Waiting(number)),
+            Verdict::Dropped { number } => Err(End::Dropped(number)),
+            Verdict::Failed { remark } => {
+                self.failures.push(remark);
+                Ok(Step::Failed)
+            }
+        }
+    }
+
+    /// What every event has, whatever the plugins did.
+    fn complete(&mut self, raw: Raw<'_>) -> Result<(), End> {
+        self.tell_receipt(raw.received);
         schema::complete(&mut self.event, &self.received, &self.hostname)?;
         if let Some(digest) = raw.digest {
             // A document of a custom endpoint may hold `mozdef` as something else; then there is no digest.
@@ -253,8 +397,15 @@ impl Normalizer {
         Ok(())
     }
 
-    /// Reads, maps and runs the chain; false when a plugin failed.
-    fn attempt(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<bool, End> {
+    fn tell_receipt(&mut self, received: Timestamp) {
+        self.received.clear();
+        write_time(received, &mut self.received);
+    }
+
+    /// Reads, maps and runs the chain, as far as it goes.
+    fn attempt(&mut self, raw: Raw<'_>, tally: &mut Tally) -> Result<Step, End> {
+        self.tell_receipt(raw.received);
+        self.metadata = Metadata::default();
         let zone_minutes = raw.sender.zone_minutes.unwrap_or(self.zone_minutes);
         let reference = Reference { received: raw.received, zone_minutes };
         self.marks.clear();
@@ -286,17 +437,9 @@ impl Normalizer {
             sites: &self.sites,
             metadata: Metadata::default(),
         };
-        match self.chain.run(&mut self.event, &mut context, tally)? {
-            Verdict::Kept => {
-                self.metadata = context.metadata;
-                Ok(true)
-            }
-            Verdict::Dropped { number } => Err(End::Dropped(number)),
-            Verdict::Failed { remark } => {
-                self.failures.push(remark);
-                Ok(false)
-            }
-        }
+        let verdict = self.chain.run(&mut self.event, &mut context, tally)?;
+        self.metadata = context.metadata;
+        self.step(verdict)
     }
 
     fn read_json(&mut self, raw: Raw<'_>, reference: Reference) -> Result<(), End> {

@@ -68,6 +68,11 @@ impl Offline {
         Ok(Offline { normalizer, plugin: plugin.map(str::to_owned), document: String::new() })
     }
 
+    /// WebAssembly plugins that were refused, and why.
+    pub fn refused(&self) -> &[(String, plugins::LoadError)] {
+        self.normalizer.guests().map_or(&[], |guests| &guests.refused)
+    }
+
     /// Normalises one line, received at `now`.
     pub fn normalize(&mut self, input: Input, line: &[u8], now: Timestamp) -> Result<'_> {
         if let Some(name) = &self.plugin {

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use model::config::{NormalizeConfig, SitesConfig};
+use model::config::{NormalizeConfig, PluginsConfig, SitesConfig};
 use model::event::Limits;
+use plugins::Watched;
+use plugins::tables::NoTables;
 
 use crate::builtin;
 use crate::geoip_database::{GeoDatabase, GeoDatabaseError};
@@ -24,6 +27,8 @@ pub struct Settings {
     pub sites: SitesConfig,
     /// The plugins, in any order.
     pub plugins: Vec<Box<dyn Plugin>>,
+    /// WebAssembly plugins, where there is a folder of them.
+    pub guests: Option<Arc<Watched>>,
 }
 
 /// Why a normalizer cannot start. Each names the key and the remedy.
@@ -40,6 +45,9 @@ pub enum StartError {
     /// The geolocation database cannot be used.
     #[error("normalize.geoip_database: {0}")]
     Geolocation(#[from] GeoDatabaseError),
+    /// The folder of WebAssembly plugins cannot be used.
+    #[error("normalize.plugins.folder: {0}")]
+    Plugins(#[from] plugins::StartError),
 }
 
 impl Settings {
@@ -62,8 +70,16 @@ impl Settings {
             geoip: config.geoip_database.as_deref().map(GeoDatabase::open).transpose()?,
             sites: config.sites.clone(),
             plugins: plugins.map(|plugin| Box::new(plugin) as Box<dyn Plugin>).collect(),
+            guests: guests(&config.plugins)?,
         })
     }
+}
+
+/// The WebAssembly plugins of the configured folder.
+fn guests(config: &PluginsConfig) -> Result<Option<Arc<Watched>>, StartError> {
+    let Some(folder) = config.folder.clone() else { return Ok(None) };
+    let watched = plugins::start(folder, config, plugins::Cache::of(config), Arc::new(NoTables))?;
+    Ok(Some(Arc::new(watched)))
 }
 
 /// The machine's own name, `localhost` where it has none.

@@ -23,6 +23,10 @@ use crate::chain::tally::Tally;
 use crate::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
 use crate::start::{Settings, StartError};
 
+mod notices;
+
+use self::notices::Notices;
+
 /// How the stage is run.
 pub fn options() -> WorkerOptions {
     WorkerOptions {
@@ -40,6 +44,8 @@ pub struct NormalizerWorker {
     log_id: String,
     /// What happened since the last commit, by partition.
     tallies: HashMap<u32, Tally>,
+    /// Plugins that were quarantined.
+    notices: Notices,
 }
 
 impl NormalizerWorker {
@@ -57,6 +63,7 @@ impl NormalizerWorker {
             normalizer: Normalizer::new(settings),
             log_id: log_id.to_owned(),
             tallies: HashMap::new(),
+            notices: Notices::default(),
         }
     }
 }
@@ -67,13 +74,21 @@ impl Worker for NormalizerWorker {
     }
 
     fn process(&mut self, partition: u32, records: &[Record], _now: Timestamp, out: &mut Vec<NewRecord>) {
+        self.take_up_plugins();
         let tally = self.tallies.entry(partition).or_default();
-        for record in records {
-            out.extend(one(&mut self.normalizer, &self.log_id, record, tally));
-        }
+        let raws: Vec<Raw<'_>> = records.iter().map(raw).collect();
+        let mut outputs: Vec<Option<NewRecord>> = records.iter().map(|_| None).collect();
+        let log_id = &self.log_id;
+        self.normalizer.normalize_all(&raws, tally, &mut |index, normalized, tally| {
+            if let (Some(record), Some(place)) = (records.get(index), outputs.get_mut(index)) {
+                *place = output(log_id, record, normalized, tally);
+            }
+        });
+        out.extend(outputs.into_iter().flatten());
     }
 
-    fn tick(&mut self, partition: u32, _now: Timestamp, at_end: Option<Timestamp>, out: &mut Vec<NewRecord>) {
+    fn tick(&mut self, partition: u32, now: Timestamp, at_end: Option<Timestamp>, out: &mut Vec<NewRecord>) {
+        self.tell_quarantined(partition, now, out);
         let Some(time) = at_end else { return };
         let headers = Headers::with_capacity(2)
             .with(headers::KIND, headers::KIND_HEARTBEAT)
@@ -91,24 +106,47 @@ impl Worker for NormalizerWorker {
         if let Some(tally) = self.tallies.get_mut(&partition) {
             tally.publish(self.normalizer.plugin_names());
         }
+        self.notices.committed(partition);
     }
 
     fn aborted(&mut self, partition: u32) {
         self.tallies.insert(partition, Tally::default());
+        self.notices.aborted(partition);
     }
 
     fn revoked(&mut self, partition: u32) {
         self.tallies.remove(&partition);
+        self.notices.aborted(partition);
     }
 }
 
-/// One raw record; `None` when a plugin dropped it.
-fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut Tally) -> Option<NewRecord> {
-    let received = received(record);
-    let raw = Raw {
+impl NormalizerWorker {
+    /// New WebAssembly plugins take effect here, between two batches.
+    fn take_up_plugins(&mut self) {
+        if !self.normalizer.has_new_plugins() {
+            return;
+        }
+        for tally in self.tallies.values_mut() {
+            tally.settle(self.normalizer.plugin_names());
+        }
+        self.normalizer.take_up_plugins();
+    }
+
+    /// An event for each plugin that was quarantined, so that rules can raise an alert.
+    fn tell_quarantined(&mut self, partition: u32, now: Timestamp, out: &mut Vec<NewRecord>) {
+        if let Some(guests) = self.normalizer.guests() {
+            self.notices.add(guests.take_notices());
+        }
+        out.extend(self.notices.tell(partition, now, self.normalizer.hostname()));
+    }
+}
+
+/// A raw record as the normalizer reads it.
+fn raw(record: &Record) -> Raw<'_> {
+    Raw {
         value: &record.value,
         format: format(&record.headers),
-        received,
+        received: received(record),
         endpoint: record.headers.get_str(headers::ENDPOINT),
         custom_endpoint: record.headers.get_str(headers::CUSTOM_ENDPOINT) == Some("true"),
         queue: record.headers.get_str(headers::QUEUE),
@@ -116,8 +154,12 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
         headers: Some(&record.headers),
         sender: sender(&record.headers),
         digest: Some(digest(record)),
-    };
-    match normalizer.normalize(raw, tally) {
+    }
+}
+
+/// What a raw record leads to; `None` when a plugin dropped it.
+fn output(log_id: &str, record: &Record, normalized: Normalized<'_>, tally: &mut Tally) -> Option<NewRecord> {
+    match normalized {
         Normalized::Event { json, metadata } => {
             let id = event_id(log_id, record);
             let event = NewRecord {
@@ -125,7 +167,12 @@ fn one(normalizer: &mut Normalizer, log_id: &str, record: &Record, tally: &mut T
                 partition: Some(record.partition),
                 key: Bytes::copy_from_slice(id.hex().as_str().as_bytes()),
                 value: Bytes::copy_from_slice(json),
-                headers: event_headers(record, received, metadata.index.as_deref(), metadata.id.as_deref()),
+                headers: event_headers(
+                    record,
+                    received(record),
+                    metadata.index.as_deref(),
+                    metadata.id.as_deref(),
+                ),
             };
             if event.size() <= RECORD_BYTES_MAX {
                 return Some(event);

@@ -12,11 +12,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("embedded", &["model"]),
     ("sink", &["stream", "model"]),
     ("ingest", &["stream", "model"]),
-    ("normalize", &["stream", "model"]),
+    ("mozdef-plugin", &[]),
+    ("plugins", &["model"]),
+    ("normalize", &["plugins", "stream", "model"]),
     ("correlate", &["stream", "model"]),
-    ("mozdef", &["model", "stream", "embedded", "sink", "ingest", "normalize", "correlate"]),
+    ("mozdef", &["model", "stream", "embedded", "sink", "ingest", "plugins", "normalize", "correlate"]),
     ("chart", &["model"]),
-    ("tests", &["model", "stream", "embedded", "sink", "ingest", "normalize", "correlate"]),
+    ("tests", &["model", "stream", "embedded", "sink", "ingest", "plugins", "normalize", "correlate"]),
 ];
 
 /// Crate → the only rooms that may name it.
@@ -29,6 +31,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tantivy", &["embedded"]),
     ("opensearch", &["sink"]),
     ("maxminddb", &["normalize"]),
+    ("wasmtime", &["plugins"]),
     ("minijinja", &["correlate"]),
     ("clap", &["mozdef"]),
     ("prometheus", &["model"]),

@@ -16,6 +16,7 @@ mod end_to_end;
 mod imports;
 mod kafka;
 mod kills;
+mod plugins;
 mod project_files;
 mod pullers;
 mod shippers;

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod data;
 pub mod fakes;
 pub mod groups;
+pub mod guests;
 pub mod index;
 pub mod load;
 pub mod oracle;

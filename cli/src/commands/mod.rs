@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod dlq;
 pub(crate) mod normalize;
+pub(crate) mod plugin;
 pub(crate) mod raw;
 mod record;
 pub(crate) mod rules;

@@ -28,7 +28,13 @@ pub(crate) fn run(config_file: Option<&Path>, options: Normalize) -> anyhow::Res
             now => now,
         },
     };
+    if options.plugins.is_some() {
+        config.plugins.folder = options.plugins;
+    }
     let mut offline = Offline::new(&config, options.plugin.as_deref())?;
+    for (name, error) in offline.refused() {
+        tell(&format!("plugin {name} is left out: {error}"));
+    }
     let mut output = BufWriter::new(std::io::stdout().lock());
     let mut failures = 0_u64;
     let mut format = options.format;

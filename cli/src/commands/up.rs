@@ -16,6 +16,9 @@ pub(crate) async fn run(loaded: Loaded, options: Up) -> anyhow::Result<ExitCode>
     if let Some(data) = options.data {
         config.log.data = data;
     }
+    if options.plugins.is_some() {
+        config.normalize.plugins.folder = options.plugins;
+    }
     let stop = stopped()?;
     let process = Process::whole(&config, Clock::System).await?;
     if let Some(file) = &loaded.file {

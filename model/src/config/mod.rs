@@ -8,6 +8,7 @@ mod error;
 mod ingest;
 mod kafka;
 mod load;
+mod plugins;
 mod schema;
 mod tree;
 
@@ -32,6 +33,7 @@ pub use self::kafka::{
     Compression, GroupProtocol, KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism, TopicOverride,
     TopicSettings, TopicsConfig,
 };
+pub use self::plugins::{OnPluginError, PluginLimits, PluginsConfig};
 
 /// MozDef's configuration. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,6 +107,8 @@ pub struct NormalizeConfig {
     pub geoip_database: Option<PathBuf>,
     /// What the plugin `mozilla_location` knows of sites.
     pub sites: SitesConfig,
+    /// Plugins that come as WebAssembly.
+    pub plugins: PluginsConfig,
 }
 
 /// Sites whose codes stand in host names.

@@ -121,6 +121,7 @@ fn made(case: &Value) -> Outcome {
     let document = match verdict {
         Ok(Verdict::Kept) => as_value(&event),
         Ok(Verdict::Dropped { .. }) => Value::Null,
+        Ok(Verdict::Waiting { .. }) => return Outcome::NotYetSupported("plugins that are asked".to_owned()),
         Ok(Verdict::Failed { remark }) => return Outcome::Failed(remark),
         Err(error) => return Outcome::Failed(error.to_string()),
     };

@@ -1,6 +1,8 @@
 //! What happened to records and plugins since the last commit. Counted only
 //! when the results are durable, so that an aborted batch is not counted twice.
 
+use std::collections::BTreeMap;
+
 use model::error::Reason;
 use model::metrics::{Drop, Stage, metrics};
 
@@ -43,6 +45,8 @@ pub struct Tally {
     marked: [u64; Kind::ALL.len()],
     /// By the plugin's number in its chain.
     runs: Vec<[u64; Run::ALL.len()]>,
+    /// By the plugin's name: those of chains that are no more.
+    settled: BTreeMap<String, [u64; Run::ALL.len()]>,
 }
 
 impl Tally {
@@ -53,6 +57,14 @@ impl Tally {
         }
         if let Some(count) = self.runs.get_mut(number).and_then(|runs| runs.get_mut(run as usize)) {
             *count += 1;
+        }
+    }
+
+    /// The chain changes: from now on a number means another plugin. `names`: the names until now.
+    pub fn settle<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        for (name, runs) in names.zip(self.runs.drain(..)) {
+            let settled = self.settled.entry(name.to_owned()).or_default();
+            settled.iter_mut().zip(runs).for_each(|(sum, count)| *sum += count);
         }
     }
 
@@ -96,13 +108,16 @@ impl Tally {
         for (kind, count) in Kind::ALL.into_iter().zip(self.marked).filter(|(_, count)| *count > 0) {
             metrics.event_errors.with_label_values(&[kind.as_str()]).inc_by(count);
         }
-        for (name, runs) in names.zip(&self.runs) {
-            for (run, count) in Run::ALL.into_iter().zip(runs).filter(|(_, count)| **count > 0) {
-                metrics.plugin_runs.with_label_values(&[name, run.as_str()]).inc_by(*count);
-            }
-        }
+        names.zip(&self.runs).for_each(|(name, runs)| publish_runs(name, runs));
+        self.settled.iter().for_each(|(name, runs)| publish_runs(name, runs));
         *self = Tally { runs: std::mem::take(&mut self.runs), ..Tally::default() };
         self.runs.clear();
+    }
+}
+
+fn publish_runs(name: &str, runs: &[u64; Run::ALL.len()]) {
+    for (run, count) in Run::ALL.into_iter().zip(runs).filter(|(_, count)| **count > 0) {
+        metrics().plugin_runs.with_label_values(&[name, run.as_str()]).inc_by(*count);
     }
 }
 

@@ -63,6 +63,7 @@ fn check(plugins: Vec<Box<dyn Plugin>>, input: &str, expected: &str) -> (Vec<Str
             Verdict::Dropped { number } => {
                 format!("dropped by {}", chain.names().nth(number).unwrap_or_default())
             }
+            Verdict::Waiting { number } => panic!("nobody waits for plugin {number}"),
             Verdict::Failed { remark } => {
                 remarks.push(remark);
                 continue;

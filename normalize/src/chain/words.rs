@@ -63,6 +63,8 @@ pub(super) struct Words {
     odd: HashMap<Box<str>, Vec<u16>, foldhash::fast::RandomState>,
     /// Length of the longest of the others; 0 where there is none.
     odd_longest: usize,
+    /// Plugins that every event wakes.
+    always: Vec<u16>,
     /// One more than the highest plugin number.
     count: usize,
 }
@@ -98,10 +100,17 @@ impl Words {
         }
     }
 
+    /// Registers a plugin for every event.
+    pub(super) fn register_always(&mut self, number: u16) {
+        self.count = self.count.max(usize::from(number) + 1);
+        self.always.push(number);
+    }
+
     /// The plugins from this number on that a key or a string of the event names.
     pub(super) fn find(&self, event: &Event, from: usize, found: &mut Numbers) {
         found.clear(self.count);
         let mut missing = self.count.saturating_sub(from);
+        missing -= found.add_all(&self.always, from);
         event.visit(&mut |visit| match visit {
             Visit::Key(text) | Visit::Leaf(Value::String(text)) if missing > 0 => {
                 let sketch = sketch(text);
