@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use model::event::{EditError, Event, New, Object, Path, Value};
+use model::event::{Event, Object, Value};
 
-use crate::builtin::details::{detail_path, details};
+use crate::builtin::details::details;
 
 /// Deepest nesting of `UserData` that is followed; what is below stays as it is.
 const DEPTH_MAX: usize = 8;
@@ -198,28 +198,85 @@ impl<'e> Fields<'e> {
         attributes.iter().for_each(|(name, value)| self.add_system(&attribute_name(element, name), value));
     }
 
-    /// Writes what else was under `details`, but for what the fields were taken out of, and the fields.
-    pub(super) fn write(&self, old: &Event, consumed: &[&str], event: &mut Event) -> Result<(), EditError> {
-        event.set_member("details", New::EmptyObject)?;
+    /// The document anew, as JSON: one pass, where setting each field would look at all others. What was under
+    /// `details` stays there, but for what the fields were taken out of; the fields follow.
+    pub(super) fn render(&self, old: &Event, consumed: &[&str]) -> Vec<u8> {
+        let mut json = Json::default();
+        json.open();
+        for (key, value) in old.root().iter().filter(|(key, _)| *key != "details") {
+            json.member(key, value);
+        }
+        json.key("details");
+        json.open();
+        let mut ecs = Vec::new();
         for (key, value) in details(old).into_iter().flat_map(Object::iter) {
             if consumed.contains(&key) {
                 continue;
             }
-            if self.places.contains_key(key) && self.base.is_none() {
-                event.set(&Path::from_keys(["details", "ecs", key]), value)?;
-            } else {
-                event.set_in("details", key, value)?;
+            match value {
+                _ if self.base.is_none() && self.places.contains_key(key) => ecs.push((key, value)),
+                Value::Object(own) if key == "ecs" && self.base.is_none() => ecs.extend(own.iter()),
+                _ => json.member(key, value),
             }
         }
-        self.list.iter().try_for_each(|(name, found)| match found {
-            Found::Taken(value) => event.set_in("details", name, *value),
-            Found::Made(text) => event.set_in("details", name, text),
-            Found::Number(number) => event.set_in("details", name, *number),
-            Found::List(all) => {
-                event.set_in("details", name, New::EmptyArray)?;
-                all.iter().try_for_each(|value| event.push(&detail_path(name), *value))
+        for (name, found) in &self.list {
+            match found {
+                Found::Taken(value) => json.member(name, *value),
+                Found::Made(text) => json.member(name, Value::String(text)),
+                Found::Number(number) => json.member(name, Value::Number(&number.to_string())),
+                Found::List(all) => json.list(name, all),
             }
-        })
+        }
+        if !ecs.is_empty() {
+            json.key(if self.places.contains_key("ecs") { "ecs_" } else { "ecs" });
+            json.open();
+            ecs.into_iter().for_each(|(key, value)| json.member(key, value));
+            json.close();
+        }
+        json.close();
+        json.close();
+        json.bytes
+    }
+}
+
+/// JSON on its way.
+#[derive(Debug, Default)]
+struct Json {
+    bytes: Vec<u8>,
+}
+
+impl Json {
+    fn open(&mut self) {
+        self.bytes.push(b'{');
+    }
+
+    fn close(&mut self) {
+        self.bytes.push(b'}');
+    }
+
+    fn key(&mut self, key: &str) {
+        if self.bytes.last().is_some_and(|last| *last != b'{') {
+            self.bytes.push(b',');
+        }
+        Value::String(key).write_json(&mut self.bytes);
+        self.bytes.push(b':');
+    }
+
+    fn member(&mut self, key: &str, value: Value<'_>) {
+        self.key(key);
+        value.write_json(&mut self.bytes);
+    }
+
+    fn list(&mut self, key: &str, values: &[Value<'_>]) {
+        self.key(key);
+        self.bytes.push(b'[');
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                self.bytes.push(b',');
+            }
+            value.write_json(&mut self.bytes);
+        }
+        self.bytes.push(b']');
     }
 }
 
@@ -235,7 +292,14 @@ fn attribute_name(element: &str, attribute: &str) -> String {
 
 /// In lower case and without spaces, as the field is looked for.
 fn plain(name: &str) -> String {
-    name.chars().filter(|c| *c != ' ').flat_map(char::to_lowercase).collect()
+    if !name.is_ascii() {
+        return name.chars().filter(|c| *c != ' ').flat_map(char::to_lowercase).collect();
+    }
+    let mut plain = name.to_ascii_lowercase();
+    if plain.contains(' ') {
+        plain.retain(|c| c != ' ');
+    }
+    plain
 }
 
 /// The text of an element that has attributes beside it.

@@ -29,18 +29,14 @@ pub(super) const WINDOWS_EVENT: Builtin = Builtin {
 
 fn run(event: &mut Event, context: &mut Context<'_>) -> Result<Outcome, PluginError> {
     let Some(shape) = Shape::of(event) else { return Ok(Outcome::Unchanged) };
-    let mut fresh = Event::new();
-    fresh.set_limits(&event.limits());
-    let old = std::mem::replace(event, fresh);
-    let payload = shape.payload(&old);
+    let payload = shape.payload(event);
     // A text that only begins like a payload is one field of a flat event.
     let shape = if payload.is_none() { shape.without_payload() } else { shape };
-    let mut fields = shape.fields(&old, payload.as_ref());
+    let mut fields = shape.fields(event, payload.as_ref());
     audit::add_names(&mut fields);
-    for (key, value) in old.root().iter().filter(|(key, _)| *key != "details") {
-        event.set_member(key, value)?;
-    }
-    fields.write(&old, shape.consumed(), event)?;
+    let json = fields.render(event, shape.consumed());
+    let limits = event.limits();
+    event.parse(&json, &limits).map_err(|error| PluginError::Input(error.to_string()))?;
     top(event, shape, context)?;
     Ok(Outcome::Changed)
 }
