@@ -330,9 +330,16 @@ pub(crate) enum Rules {
     List {
         /// Files or folders; the shipped rules when none is given.
         paths: Vec<PathBuf>,
+        /// Count each rule's alerts among the newest 10,000; asks the index.
+        #[arg(long)]
+        hits: bool,
         /// Print a JSON array.
         #[arg(long)]
         json: bool,
+        /// Ask the running process with this admin address; by default that of the configuration, or with Kafka
+        /// the index itself.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
     },
     /// Look through rules of others: what loads, has all its fields, and has a log source here.
     #[command(subcommand)]

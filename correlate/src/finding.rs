@@ -103,11 +103,13 @@ pub enum Code {
     UnknownField,
     /// A filter that names a rule which is not there.
     FilterWithoutRule,
+    /// A log source that no definition gives to any event.
+    NoSource,
 }
 
 impl Code {
     /// Every code, in order of its text.
-    pub const ALL: [Code; 35] = [
+    pub const ALL: [Code; 36] = [
         Code::Unreadable,
         Code::Syntax,
         Code::WrongType,
@@ -143,6 +145,7 @@ impl Code {
         Code::Mapping,
         Code::UnknownField,
         Code::FilterWithoutRule,
+        Code::NoSource,
     ];
 
     /// `S001` and so on.
@@ -183,6 +186,7 @@ impl Code {
             Code::Mapping => "S033",
             Code::UnknownField => "S034",
             Code::FilterWithoutRule => "S035",
+            Code::NoSource => "S036",
         }
     }
 
@@ -195,7 +199,8 @@ impl Code {
             | Code::NullInList
             | Code::PlainScalar
             | Code::UnknownField
-            | Code::FilterWithoutRule => Weight::Warning,
+            | Code::FilterWithoutRule
+            | Code::NoSource => Weight::Warning,
             _ => Weight::Error,
         }
     }

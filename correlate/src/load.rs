@@ -117,6 +117,7 @@ pub fn files(files: &[SourceFile], mut findings: Vec<Finding>) -> Loaded {
     let tests: Vec<RuleTests> =
         documents.iter().filter(|d| !d.mozdef.tests.is_empty()).map(tests_of).collect();
     findings.extend(documents.iter().flat_map(|document| fields_never_there(document, &fields)));
+    findings.extend(documents.iter().filter_map(|document| source_never_there(document, &sources)));
     let set = RuleSet::compile(documents, &sources, &fields, &mut findings);
     // By file as they were read, then by place; what concerns several files is found last.
     let order: HashMap<&str, usize> = files.iter().enumerate().map(|(i, file)| (&*file.name, i)).collect();
@@ -171,6 +172,17 @@ pub fn texts(folders: &[PathBuf], findings: &mut Vec<Finding>) -> Vec<SourceFile
     let mut files = shipped::files(|role| role != Role::Rules);
     files.extend(read(folders, findings));
     files
+}
+
+/// A warning for a rule whose log source no event has.
+fn source_never_there(document: &Document, sources: &LogSources) -> Option<Finding> {
+    let Body::Detection { logsource, .. } = &document.body else { return None };
+    (!sources.gives(logsource)).then(|| Finding {
+        file: Arc::clone(&document.file),
+        place: document.place,
+        code: Code::NoSource,
+        message: "no event has this log source: add what tells it to logsources.yaml".to_owned(),
+    })
 }
 
 /// A warning for each field of a rule that no event of its log source has.

@@ -34,7 +34,10 @@ pub(crate) fn run(config_file: Option<&Path>, command: Rules) -> anyhow::Result<
         Rules::Test { paths, json } => Ok(test(&load(paths, &config), json)),
         Rules::Run { paths } => run_rules(&load(paths, &config), &config),
         Rules::Explain(options) => explain::run(&config, &options),
-        Rules::List { paths, json } => Ok(list::run(&parsed(paths, &config), json)),
+        Rules::List { paths, hits, json, admin } => {
+            let hits = if hits { Some(list::hits(admin, &config)?) } else { None };
+            Ok(list::run(&parsed(paths, &config), hits.as_ref(), json))
+        }
         Rules::Import(Import::Sigma { folder, to, json }) => import::run(folder, to.as_deref(), json),
         Rules::Coverage { paths } => Ok(coverage::run(&load(paths, &config))),
         Rules::Backtest(options) => backtest::run(&config, options),
