@@ -44,7 +44,7 @@ demo: rust
 # Tests are built with the binary, so that no crate is built twice with other features. Beside a real Kafka and a real OpenSearch. Where the registry does not answer: failure, unless ALLOW_SKIP=1.
 test: rust chart-tools
 	cargo build $(CI_PROFILE) --locked --workspace --bins --tests
-	tests/servers/with kafka opensearch rabbitmq aws shippers -- $(MAKE) --no-print-directory test-beside-servers
+	tests/servers/with kafka opensearch rabbitmq aws registry shippers -- $(MAKE) --no-print-directory test-beside-servers
 
 # The end-to-end suite runs once over each log; what is only about the local log's folder, over that one.
 test-beside-servers:
@@ -68,7 +68,7 @@ bench: rust
 faults: rust
 	cargo build $(CI_PROFILE) --locked --workspace --bins
 	MOZDEF_FUZZ_CASES=10000000 cargo test $(CI_PROFILE) --locked --workspace --lib -- differential --nocapture
-	tests/servers/with kafka opensearch rabbitmq aws shippers -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
+	tests/servers/with kafka opensearch rabbitmq aws registry shippers -- env MOZDEF_LONG=1 MOZDEF_FUZZ_CASES=20000 cargo test $(CI_PROFILE) --locked --workspace -- --nocapture --skip differential
 
 lint: deny
 	cargo fmt --all --check

@@ -144,6 +144,8 @@ pub(crate) struct Send {
     /// Gateway address; by default that of the configuration. Or a queue that a bridge takes from:
     /// `amqp(s)://[USER@]HOST[:PORT][/VHOST][?exchange=E&queue=Q&routing_key=K]` (password in $MOZDEF_PASSWORD),
     /// `sqs://HOST/ACCOUNT/QUEUE[?region=R&endpoint=URL]` (credentials as AWS's own tools find them).
+    /// Or a topic: `kafka://[USER@]HOST:PORT[,HOST:PORT]/TOPIC[?tls=true&ca_file=FILE&mechanism=M]` (password in
+    /// $MOZDEF_PASSWORD; without a host that of `log.kafka`, without a topic that of raw events).
     /// Or a syslog listener: `syslog://HOST:PORT`, `syslog+tls://`, `syslog+udp://` (PEM files in $MOZDEF_TLS_CA,
     /// $MOZDEF_TLS_CERTIFICATE and $MOZDEF_TLS_KEY).
     #[arg(long, value_name = "URL")]

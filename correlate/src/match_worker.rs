@@ -22,6 +22,7 @@ use model::headers;
 use model::ids::EventId;
 use model::metrics::{Drop, Stage, metrics};
 use model::time::Timestamp;
+use model::wire_format;
 use serde_json::Map;
 use stream::dead;
 use stream::record::{NewRecord, Record};
@@ -130,7 +131,7 @@ impl MatchWorker {
             counts.backfill = counts.backfill.saturating_add(1);
             return Ok(());
         }
-        self.event.parse(&record.value, &Limits::MAX)?;
+        self.event.parse(wire_format::payload(&record.value), &Limits::MAX)?;
         counts.finished = counts.finished.saturating_add(1);
         let time = self.bounds.live(&self.event, received);
         counts.clock_suspect = counts.clock_suspect.saturating_add(u64::from(time.suspect));
@@ -295,7 +296,7 @@ fn sample(record: &Record, received: i64) -> Sample {
         index: header(headers::INDEX),
         document_id: header(headers::DOCUMENT_ID),
         origin: header(headers::ORIGIN).unwrap_or_default(),
-        body: record.value[..].into(),
+        body: wire_format::payload(&record.value).into(),
         values: Values::default(),
     }
 }

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use model::config::{KafkaConfig, KafkaFormat, KafkaSourceConfig, KafkaStart};
 use model::error::Reason;
 use model::event::{Limits, ParseError};
-use model::headers;
 use model::metrics::metrics;
 use model::time::Timestamp;
+use model::{headers, wire_format};
 use stream::kafka::source::{Source, SourceOptions, SourceRecord};
 use stream::log::{FetchLimits, LogError};
 use stream::record::{Headers, NewRecord};
@@ -27,7 +27,7 @@ use crate::raw::{self, ClientId, Envelope};
 use crate::tasks;
 
 /// Name of this input in headers, ids and metrics.
-const KAFKA: &str = "kafka";
+const KAFKA: &str = headers::INPUT_KAFKA;
 /// One batch, and so one produce.
 const BATCH: FetchLimits = FetchLimits { records_max: 2000, bytes_max: 4 << 20 };
 /// Most events of one record.
@@ -37,8 +37,6 @@ const HEADERS_MAX: usize = 32;
 const HEADER_BYTES_MAX: usize = 1024;
 /// Longest wait after trouble.
 const REST_MAX: Duration = Duration::from_secs(10);
-/// First byte and size of the head of Confluent's wire format, in which producers with a schema registry write.
-const WIRE_FORMAT: (u8, usize) = (0, 5);
 
 /// Why a source cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -174,12 +172,9 @@ impl Reader {
             out.push(envelope.dead(Bytes::new(), Some(&client(None)), Reason::Empty, why));
             return;
         };
-        if let Some(schema) = wire_format(value) {
-            let why = format!(
-                "Confluent's wire format, schema {schema}: values with a schema registry are not read yet; \
-                 produce JSON"
-            );
-            out.push(envelope.dead(value.clone(), Some(&client(None)), Reason::MalformedJson, &why));
+        if wire_format::split(value).is_some() || record.headers.get(headers::VALUE_SCHEMA_ID).is_some() {
+            // The normalizer reads it, by its schema: the original stays as it is.
+            out.push(envelope.event(value.clone(), Some(&client(None))));
             return;
         }
         let pieces = match self.format {
@@ -247,13 +242,6 @@ enum Trouble {
 /// The first bytes of a value that may be long.
 fn cut(value: &Bytes) -> Bytes {
     value.slice(..value.len().min(HEADER_BYTES_MAX))
-}
-
-/// The schema id of a value in Confluent's wire format: a zero byte, and the id in four bytes.
-fn wire_format(value: &[u8]) -> Option<u32> {
-    let (magic, size) = WIRE_FORMAT;
-    let [first, a, b, c, d, ..] = value else { return None };
-    (*first == magic && value.len() > size).then(|| u32::from_be_bytes([*a, *b, *c, *d]))
 }
 
 #[cfg(test)]
@@ -342,8 +330,8 @@ mod tests {
         check(&converted(&json, Some(b" ")).await, &[(Topic::Dead, " ", "empty")]);
         check(&converted(&json, Some(b"7")).await, &[(Topic::Dead, "7", "not_an_object")]);
         let wire = converted(&json, Some(b"\0\0\0\0\x07abc")).await;
-        check(&wire, &[(Topic::Dead, "\0\0\0\0\x07abc", "malformed_json")]);
-        assert!(wire[0].headers.get_str(headers::DETAIL).unwrap().contains("schema 7"));
+        // With its schema's number in front: whole, for the normalizer.
+        assert_eq!((wire.len(), wire[0].topic, &wire[0].value[..]), (1, Topic::Raw, &b"\0\0\0\0\x07abc"[..]));
         let syslog = KafkaSourceConfig { format: KafkaFormat::Syslog, ..KafkaSourceConfig::default() };
         let lines = converted(&syslog, Some(b"<13>a\n\n<14>b")).await;
         check(&lines, &[(Topic::Raw, "<13>a", "0"), (Topic::Raw, "<14>b", "1")]);

@@ -19,7 +19,6 @@ pub mod papertrail;
 mod progress;
 pub mod pubsub;
 pub mod raw;
-mod secret;
 mod slices;
 pub mod sqs;
 pub mod syslog;

@@ -26,8 +26,8 @@ use crate::fetch::{self, FetchError};
 use crate::intake::{Intake, IntakeError};
 use crate::progress::Progress;
 use crate::raw::{ClientId, Source};
-use crate::secret::{self, SecretError};
 use crate::slices;
+use stream::secret::{self, SecretError};
 
 /// Longest time for one search; Papertrail itself ends it after some five seconds.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(60);

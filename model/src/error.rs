@@ -48,11 +48,15 @@ pub enum Reason {
     TooManyAttempts,
     /// A plugin failed on it, and the configuration says `on_error: dead`.
     PluginFailed,
+    /// The schema registry has no schema of this number, or one that cannot be used.
+    UnknownSchema,
+    /// The value does not fit its schema.
+    SchemaMismatch,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 16] = [
         Reason::MalformedJson,
         Reason::NotAnObject,
         Reason::InvalidUtf8,
@@ -67,6 +71,8 @@ impl Reason {
         Reason::Unreachable,
         Reason::TooManyAttempts,
         Reason::PluginFailed,
+        Reason::UnknownSchema,
+        Reason::SchemaMismatch,
     ];
 
     /// The word used in headers, metrics and messages.
@@ -86,6 +92,8 @@ impl Reason {
             Reason::Unreachable => "unreachable",
             Reason::TooManyAttempts => "too_many_attempts",
             Reason::PluginFailed => "plugin_failed",
+            Reason::UnknownSchema => "unknown_schema",
+            Reason::SchemaMismatch => "schema_mismatch",
         }
     }
 }

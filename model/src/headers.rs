@@ -77,6 +77,8 @@ pub const KAFKA_TIME: &str = "kafka-time";
 pub const KAFKA_KEY: &str = "kafka-key";
 /// Begins the names of headers that it had there.
 pub const KAFKA_HEADER_PREFIX: &str = "kafka-header-";
+/// Where producers put the schema's number or identifier that is not in the value (Confluent's dual format); bytes.
+pub const VALUE_SCHEMA_ID: &str = "__value_schema_id";
 /// What kind of record this is where a topic carries several: see the `KIND_` constants.
 pub const KIND: &str = "kind";
 /// Index (alias) a plugin chose for the event, where it is not `events`.
@@ -148,6 +150,8 @@ pub const INPUT_S3: &str = "s3";
 pub const INPUT_SYSLOG: &str = "syslog";
 /// [`INPUT`]: an event of Papertrail's search API.
 pub const INPUT_PAPERTRAIL: &str = "papertrail";
+/// [`INPUT`]: a record of a topic of another program.
+pub const INPUT_KAFKA: &str = "kafka";
 /// [`INPUT`]: the data of a message of Google Cloud Pub/Sub.
 pub const INPUT_PUBSUB: &str = "pubsub";
 
@@ -171,6 +175,7 @@ pub const ALL: &[&str] = &[
     KAFKA_OFFSET,
     KAFKA_TIME,
     KAFKA_KEY,
+    VALUE_SCHEMA_ID,
     QUEUE,
     AMQP_EXCHANGE,
     AMQP_ROUTING_KEY,

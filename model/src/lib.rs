@@ -16,3 +16,4 @@ pub mod ids;
 pub mod metrics;
 pub mod time;
 pub mod topic;
+pub mod wire_format;

@@ -16,6 +16,7 @@ pub mod marks;
 pub mod normalizer;
 pub mod offline;
 pub mod plugin;
+pub mod registry;
 pub mod schema;
 pub mod start;
 pub mod syslog;

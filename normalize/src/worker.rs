@@ -14,6 +14,7 @@ use model::ids::{EventId, Hex, content_digest};
 use model::metrics::Stage;
 use model::time::Timestamp;
 use model::topic::Topic;
+use model::wire_format;
 use stream::health::Health;
 use stream::log::RECORD_BYTES_MAX;
 use stream::record::{Headers, NewRecord, Record};
@@ -21,6 +22,7 @@ use stream::worker::{Worker, WorkerOptions};
 
 use crate::chain::tally::Tally;
 use crate::normalizer::{Format, Normalized, Normalizer, Raw, Sender};
+use crate::registry::{self, Decoded, Registry, RegistryError};
 use crate::start::{Settings, StartError};
 
 mod notices;
@@ -38,10 +40,26 @@ pub fn options() -> WorkerOptions {
     }
 }
 
+/// Why the stage cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The configuration names what is not there.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// The stage's worker.
 pub struct NormalizerWorker {
     normalizer: Normalizer,
     log_id: String,
+    registry: Option<Registry>,
+    /// What the values in hand that name a schema turned into, by offset.
+    decoded: HashMap<u64, Decoded>,
+    /// What stands before each event.
+    head: Option<[u8; wire_format::HEAD_BYTES]>,
     /// What happened since the last commit, by partition.
     tallies: HashMap<u32, Tally>,
     /// Plugins that were quarantined.
@@ -52,9 +70,11 @@ impl NormalizerWorker {
     /// A worker over the log of this id.
     ///
     /// # Errors
-    /// [`StartError`] when the configuration names what is not there.
-    pub fn new(config: &NormalizeConfig, log_id: &str) -> Result<NormalizerWorker, StartError> {
-        Ok(NormalizerWorker::with_settings(Settings::from_config(config)?, log_id))
+    /// [`WorkerError`] when the configuration names what is not there.
+    pub fn new(config: &NormalizeConfig, log_id: &str) -> Result<NormalizerWorker, WorkerError> {
+        let registry = config.registry.as_ref().map(Registry::new).transpose()?;
+        let worker = NormalizerWorker::with_settings(Settings::from_config(config)?, log_id);
+        Ok(NormalizerWorker { registry, ..worker })
     }
 
     /// A worker with settings of one's own.
@@ -62,6 +82,9 @@ impl NormalizerWorker {
         NormalizerWorker {
             normalizer: Normalizer::new(settings),
             log_id: log_id.to_owned(),
+            registry: None,
+            decoded: HashMap::new(),
+            head: None,
             tallies: HashMap::new(),
             notices: Notices::default(),
         }
@@ -76,15 +99,42 @@ impl Worker for NormalizerWorker {
     fn process(&mut self, partition: u32, records: &[Record], _now: Timestamp, out: &mut Vec<NewRecord>) {
         self.take_up_plugins();
         let tally = self.tallies.entry(partition).or_default();
-        let raws: Vec<Raw<'_>> = records.iter().map(raw).collect();
-        let mut outputs: Vec<Option<NewRecord>> = records.iter().map(|_| None).collect();
-        let log_id = &self.log_id;
-        self.normalizer.normalize_all(&raws, tally, &mut |index, normalized, tally| {
-            if let (Some(record), Some(place)) = (records.get(index), outputs.get_mut(index)) {
-                *place = output(log_id, record, normalized, tally);
+        let (log_id, head) = (&self.log_id, self.head);
+        let mut outputs: Vec<Option<NewRecord>> = Vec::with_capacity(records.len());
+        let mut readable: Vec<Raw<'_>> = Vec::with_capacity(records.len());
+        let mut places: Vec<usize> = Vec::with_capacity(records.len());
+        for (place, record) in records.iter().enumerate() {
+            match value(record, self.decoded.get(&record.offset), self.registry.is_some()) {
+                Ok(value) => {
+                    readable.push(Raw { value, ..raw(record) });
+                    places.push(place);
+                    outputs.push(None);
+                }
+                Err((reason, detail)) => {
+                    tally.dead(reason);
+                    outputs.push(Some(dead(record, event_id(log_id, record), reason, &detail)));
+                }
+            }
+        }
+        self.normalizer.normalize_all(&readable, tally, &mut |index, normalized, tally| {
+            let Some(place) = places.get(index).copied() else { return };
+            if let (Some(record), Some(output)) = (records.get(place), outputs.get_mut(place)) {
+                *output = normal_form(log_id, record, normalized, head, tally);
             }
         });
         out.extend(outputs.into_iter().flatten());
+    }
+
+    fn prepare(&mut self, _partition: u32, records: &[Record]) -> Result<(), String> {
+        self.decoded.clear();
+        let Some(registry) = &mut self.registry else { return Ok(()) };
+        self.head = registry.events_head()?;
+        for record in records {
+            if let Some(decoded) = registry.decode(record)? {
+                self.decoded.insert(record.offset, decoded);
+            }
+        }
+        Ok(())
     }
 
     fn tick(&mut self, partition: u32, now: Timestamp, at_end: Option<Timestamp>, out: &mut Vec<NewRecord>) {
@@ -157,8 +207,31 @@ fn raw(record: &Record) -> Raw<'_> {
     }
 }
 
-/// What a raw record leads to; `None` when a plugin dropped it.
-fn output(log_id: &str, record: &Record, normalized: Normalized<'_>, tally: &mut Tally) -> Option<NewRecord> {
+/// The bytes to normalise: the record's own, or what they are by their schema; or why there are none.
+fn value<'r>(
+    record: &'r Record,
+    decoded: Option<&'r Decoded>,
+    has_registry: bool,
+) -> Result<&'r [u8], (Reason, String)> {
+    match decoded {
+        Some(decoded) => decoded.as_deref().map_err(Clone::clone),
+        None if !has_registry && registry::is_framed(record) => Err((
+            Reason::UnknownSchema,
+            "its value is in Confluent's wire format, and no schema registry is configured: see normalize.registry"
+                .to_owned(),
+        )),
+        None => Ok(&record.value),
+    }
+}
+
+/// What a raw record leads to; `None` when a plugin dropped it. `head` stands before each event.
+fn normal_form(
+    log_id: &str,
+    record: &Record,
+    normalized: Normalized<'_>,
+    head: Option<[u8; wire_format::HEAD_BYTES]>,
+    tally: &mut Tally,
+) -> Option<NewRecord> {
     match normalized {
         Normalized::Event { json, metadata } => {
             let id = event_id(log_id, record);
@@ -166,7 +239,10 @@ fn output(log_id: &str, record: &Record, normalized: Normalized<'_>, tally: &mut
                 topic: Topic::Events,
                 partition: Some(record.partition),
                 key: Bytes::copy_from_slice(id.hex().as_str().as_bytes()),
-                value: Bytes::copy_from_slice(json),
+                value: match head {
+                    None => Bytes::copy_from_slice(json),
+                    Some(head) => [&head[..], json].concat().into(),
+                },
                 headers: event_headers(
                     record,
                     received(record),

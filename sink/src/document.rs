@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use memchr::memchr;
 use model::error::Reason;
-use model::headers;
 use model::time::Timestamp;
+use model::{headers, wire_format};
 use serde::Deserialize;
 use stream::record::Record;
 
@@ -128,15 +128,14 @@ pub(crate) fn alert(record: &Record) -> Meant {
 
 fn document(record: &Record, index: String, id: Option<&str>, write: Write, repeat: Repeat) -> Meant {
     let Some(id) = id.filter(|id| !id.is_empty()) else { return malformed("no document id") };
-    if !(record.value.starts_with(b"{") && record.value.ends_with(b"}")) {
+    let value = record.value.slice_ref(wire_format::payload(&record.value));
+    if !(value.starts_with(b"{") && value.ends_with(b"}")) {
         return malformed("the value is no JSON object");
     }
-    let source = match memchr(b'\n', &record.value) {
-        None => record.value.clone(),
+    let source = match memchr(b'\n', &value) {
+        None => value,
         // Outside of strings, where JSON allows it, a line feed is white space; inside it is an error either way.
-        Some(_) => {
-            record.value.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect::<Vec<u8>>().into()
-        }
+        Some(_) => value.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect::<Vec<u8>>().into(),
     };
     Meant::Document(Document { index, id: id.to_owned(), write, repeat, source })
 }

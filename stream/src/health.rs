@@ -24,6 +24,8 @@ pub enum Doing {
     Look,
     /// Looks whether the log and its topics are there.
     Reach,
+    /// Gets what its records need from outside.
+    Prepare,
     /// Commits outputs and offsets.
     Commit,
     /// Appends what comes from outside.
@@ -38,6 +40,7 @@ impl Doing {
             Doing::Read => "cannot read",
             Doing::Look => "cannot ask the log for its offsets",
             Doing::Reach => "cannot use the log",
+            Doing::Prepare => "cannot go on with its records",
             Doing::Commit => "the log takes no commits",
             Doing::Produce => "the log takes no records",
         }

@@ -14,6 +14,7 @@ pub mod local;
 pub mod log;
 pub mod partition;
 pub mod record;
+pub mod secret;
 pub mod shutdown;
 pub mod simulated;
 mod watchdog;

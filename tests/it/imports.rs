@@ -33,6 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("maxminddb", &["normalize"]),
     ("wasmtime", &["plugins"]),
     ("minijinja", &["correlate"]),
+    ("schema_registry_converter", &["normalize"]),
     ("clap", &["mozdef"]),
     ("prometheus", &["model"]),
 ];

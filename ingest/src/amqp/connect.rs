@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::link::{Gate, Link, Wire, runtime};
-use crate::secret::{self, SecretError};
+use stream::secret::{self, SecretError};
 
 /// Longest time until a connection is open and logged in.
 const CONNECT_MAX: Duration = Duration::from_secs(15);

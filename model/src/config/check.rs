@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, Problem};
 use super::schema;
 use super::tree::Tree;
-use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig, SyslogTransport};
+use super::{AdminServes, Auth, Config, EventLimits, KafkaConfig, RegistryConfig, SyslogTransport};
 
 /// Largest [`super::CorrelateConfig::lateness_ms_by_source`], as for its default in the schema.
 const LATENESS_MS_MAX: u64 = 604_800_000;
@@ -41,6 +41,9 @@ impl Config {
             found.add(&format!("log.kafka.{key}"), what, remedy);
         }
         self.check_queues(&mut found);
+        for (key, what, remedy) in self.normalize.registry.iter().flat_map(RegistryConfig::mistakes) {
+            found.add(&format!("normalize.registry.{key}"), what, remedy);
+        }
         found.0
     }
 

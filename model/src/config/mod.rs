@@ -9,6 +9,7 @@ mod ingest;
 mod kafka;
 mod load;
 mod plugins;
+mod registry;
 mod schema;
 mod tree;
 
@@ -34,6 +35,7 @@ pub use self::kafka::{
     TopicSettings, TopicsConfig,
 };
 pub use self::plugins::{OnPluginError, PluginLimits, PluginsConfig};
+pub use self::registry::RegistryConfig;
 
 /// MozDef's configuration. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +111,8 @@ pub struct NormalizeConfig {
     pub sites: SitesConfig,
     /// Plugins that come as WebAssembly.
     pub plugins: PluginsConfig,
+    /// The schema registry that Kafka producers use; values in its wire format are dead without one.
+    pub registry: Option<RegistryConfig>,
 }
 
 /// Sites whose codes stand in host names.

@@ -188,7 +188,7 @@ mod tests {
         let mut numbers = Numbers::default();
         set.find(&Event::from_json(json).unwrap(), 0, &mut numbers);
         let mut list = Vec::new();
-        while let Some(number) = numbers.next(list.last().map_or(0, |last| last + 1)) {
+        while let Some(number) = numbers.next(list.last().map_or(0, |last| *last + 1)) {
             list.push(number);
         }
         list

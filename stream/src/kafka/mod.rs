@@ -24,6 +24,7 @@ mod poll;
 mod produce;
 mod producer;
 mod read;
+pub mod sender;
 mod serve;
 mod settings;
 pub mod source;

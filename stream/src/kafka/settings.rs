@@ -3,13 +3,12 @@
 //! In: the configuration's section. Out: librdkafka's settings. Never: a
 //! secret in an error or a log line.
 
-use std::path::Path;
-
 use model::config::{Compression, KafkaConfig, KafkaSasl, SaslMechanism};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use crate::log::DEAD_RECORD_BYTES_MAX;
+use crate::secret::{self, SecretError};
 
 /// Largest request: the largest record with all that goes around it.
 const MESSAGE_BYTES_MAX: usize = DEAD_RECORD_BYTES_MAX + (1 << 20);
@@ -26,15 +25,8 @@ const MESSAGE_MS: u32 = 8_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A secret cannot be read.
-    #[error("{what} cannot be read from {place}: {cause}")]
-    Secret {
-        /// Which.
-        what: &'static str,
-        /// File or variable.
-        place: String,
-        /// What the system said.
-        cause: String,
-    },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// librdkafka refuses them.
     #[error("the Kafka client cannot be made: {0}")]
     Client(String),
@@ -95,32 +87,13 @@ fn log_in(client: &mut ClientConfig, sasl: &KafkaSasl) -> Result<(), SettingsErr
             return Ok(());
         }
     };
-    let password = secret("the password", sasl.password_file.as_deref(), sasl.password_env.as_deref())?;
+    let password =
+        secret::needed("the password", sasl.password_file.as_deref(), sasl.password_env.as_deref())?;
     client
         .set("sasl.mechanism", mechanism)
         .set("sasl.username", &sasl.username)
         .set("sasl.password", password);
     Ok(())
-}
-
-/// A secret from a file (without the line's end) or a variable.
-pub(super) fn secret(
-    what: &'static str,
-    file: Option<&Path>,
-    variable: Option<&str>,
-) -> Result<String, SettingsError> {
-    let failed = |place: String, cause: String| SettingsError::Secret { what, place, cause };
-    match (file, variable) {
-        (Some(file), _) => {
-            let place = file.display().to_string();
-            let text = std::fs::read_to_string(file).map_err(|error| failed(place, error.to_string()))?;
-            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        (None, Some(variable)) => {
-            std::env::var(variable).map_err(|error| failed(format!("${variable}"), error.to_string()))
-        }
-        (None, None) => Err(failed("nowhere".to_owned(), "no place is configured".to_owned())),
-    }
 }
 
 fn produce(client: &mut ClientConfig, config: &KafkaConfig) {
@@ -232,7 +205,7 @@ pub(super) enum Protocol {
 mod tests {
     use model::config::{KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism};
 
-    use super::{base, secret};
+    use super::base;
 
     #[test]
     fn security_follows_the_sections_that_are_there() {
@@ -260,15 +233,6 @@ mod tests {
         assert_eq!(
             (client.get("sasl.password"), client.get("ssl.ca.location")),
             (Some("s3cret"), Some("/ca"))
-        );
-    }
-
-    #[test]
-    fn a_secret_that_is_not_there_is_named_and_not_shown() {
-        let error = secret("the password", None, Some("MOZDEF_NO_SUCH_VARIABLE")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the password cannot be read from $MOZDEF_NO_SUCH_VARIABLE: environment variable not found"
         );
     }
 }

@@ -12,7 +12,7 @@ use model::time::Clock;
 use rdkafka::client::OAuthToken;
 use serde::Deserialize;
 
-use super::settings::secret;
+use crate::secret::{self, SecretError};
 
 /// Longest wait for a token.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub(super) struct TokenSource {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error(transparent)]
-    Secret(#[from] super::SettingsError),
+    Secret(#[from] SecretError),
     #[error("no token from {endpoint}: {cause}")]
     Request { endpoint: String, cause: String },
 }
@@ -61,7 +61,8 @@ impl TokenSource {
     /// Asks for a token; blocks.
     pub(super) fn fetch(&self) -> Result<OAuthToken, TokenError> {
         // The secret is read anew each time, so that it can be changed without a restart.
-        let secret = secret("the client's secret", self.secret_file.as_deref(), self.secret_env.as_deref())?;
+        let secret =
+            secret::needed("the client's secret", self.secret_file.as_deref(), self.secret_env.as_deref())?;
         let failed = |cause: String| TokenError::Request { endpoint: self.endpoint.clone(), cause };
         // A thread of its own, as librdkafka's callbacks may run where a runtime is already.
         let answer = std::thread::scope(|scope| scope.spawn(|| self.ask(&secret)).join());

@@ -72,6 +72,8 @@ pub(super) struct Driver {
     pub(super) watchdog: Watchdog,
     /// The last commit had no effect, and will be tried again.
     held_up: bool,
+    /// Partitions whose records need what is not to be had now.
+    waiting: BTreeSet<u32>,
 }
 
 impl Driver {
@@ -93,6 +95,7 @@ impl Driver {
             next_tick: Instant::now(),
             watchdog: Watchdog::new(STALL),
             held_up: false,
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -140,7 +143,10 @@ impl Driver {
                     self.revoked(&partitions, Input::Lost).await?;
                 }
                 Ok(Polled::Records(partition, records)) => {
-                    self.process(partition, records).await?;
+                    match self.prepare(partition, records).await? {
+                        Ok(records) => self.process(partition, records).await?,
+                        Err(why) => self.wait_for(consumer, partition, why).await?,
+                    }
                     if self.is_commit_due() {
                         self.commit(consumer).await?;
                     }
@@ -195,6 +201,43 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Lets the worker get what it needs for these records; gives them back, or what it waits for.
+    async fn prepare(
+        &mut self,
+        partition: u32,
+        records: Vec<Record>,
+    ) -> Result<Result<Vec<Record>, String>, LogError> {
+        let prepare = move |worker: &mut dyn Worker| {
+            let prepared = worker.prepare(partition, &records);
+            prepared.map(|()| records)
+        };
+        let prepared = self.hands.run(prepare).await?;
+        if prepared.is_ok() {
+            self.prepared(partition);
+        }
+        Ok(prepared)
+    }
+
+    /// A partition waits no longer for what its records need.
+    fn prepared(&mut self, partition: u32) {
+        if self.waiting.remove(&partition) && self.waiting.is_empty() {
+            self.options.health.succeeded(Doing::Prepare);
+        }
+    }
+
+    /// Reads a partition again, later; what others have put out is not kept waiting.
+    async fn wait_for(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        partition: u32,
+        why: String,
+    ) -> Result<(), LogError> {
+        self.waiting.insert(partition);
+        self.commit(consumer).await?;
+        consumer.rewind(partition).await?;
+        self.wait_after(Doing::Prepare, LogError::Unavailable(why)).await
     }
 
     async fn process(&mut self, partition: u32, records: Vec<Record>) -> Result<(), LogError> {
@@ -279,8 +322,8 @@ impl Driver {
             .watchdog
             .measure(&*self.log, group, topic, &reached, self.clock.now(), &self.options.health)
             .await?;
-        // A log that refuses commits is not helped by a new consumer.
-        Ok(!stalled.is_empty() && !self.held_up)
+        // A log that refuses commits is not helped by a new consumer, nor what waits for something else.
+        Ok(!stalled.is_empty() && !self.held_up && self.waiting.is_empty())
     }
 
     /// Commits what is pending. What had no effect is rewound, to be run again after a while.
@@ -342,6 +385,7 @@ impl Driver {
         self.options.health.gone(partitions);
         for partition in partitions {
             self.watchdog.forget(self.options.group, self.options.input, *partition);
+            self.prepared(*partition);
             if let Some(mut state) = self.partitions.remove(partition) {
                 state.step(how);
                 gone.push(*partition);

@@ -27,6 +27,13 @@ pub trait Worker: Send {
     /// A partition is ours. `restored`: the newest record of each key of the changelog partition, without tombstones, in
     /// order of offset.
     fn assigned(&mut self, partition: u32, restored: Vec<Record>, now: Timestamp);
+    /// Gets what these records need from outside before they are processed; called before each [`Worker::process`].
+    ///
+    /// # Errors
+    /// What is not to be had now: the records come again after a while, and the stage says what it waits for.
+    fn prepare(&mut self, _partition: u32, _records: &[Record]) -> Result<(), String> {
+        Ok(())
+    }
     /// Turns records of one partition, in order, into outputs.
     fn process(&mut self, partition: u32, records: &[Record], now: Timestamp, out: &mut Vec<NewRecord>);
     /// Called about each second for each partition. `at_end`: when the partition was last seen at its end, if it is still there.

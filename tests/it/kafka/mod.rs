@@ -9,6 +9,7 @@ mod drain;
 mod logins;
 mod outage;
 mod poison;
+mod schemas;
 mod sharing;
 mod sources;
 mod storm;

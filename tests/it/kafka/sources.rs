@@ -13,6 +13,7 @@ use stream::record::{Headers, NewRecord};
 use tests::groups::{all_done, all_records};
 use tests::process::{Process, within};
 use tests::random::{Random, seed};
+use tests::server::command;
 use tests::servers::needs;
 use tests::site::Site;
 
@@ -21,6 +22,8 @@ use super::{REST, turn};
 /// Records that the other program produces, at a time and in all.
 const BATCH: u64 = 20;
 const RECORDS: u64 = 2_000;
+/// Records that `mozdef send` produces.
+const BY_HAND: u64 = 1_000;
 
 /// A configuration for the source alone: the log of `site`, and the topics of another program.
 fn configuration(folder: &Path, brokers: &str, site: &Site, other: &Site) -> anyhow::Result<PathBuf> {
@@ -51,6 +54,20 @@ fn record(number: u64) -> NewRecord {
         value: Bytes::from(json!({"summary": "of another program", "number": number}).to_string()),
         headers: Headers::new().with("trace", number.to_string()),
     }
+}
+
+/// `mozdef send` to the topic; and to one that is not there.
+async fn sent_by_hand(brokers: &str, other: &Site, folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join("by-hand.jsonl");
+    let line = |number: u64| format!("{{\"summary\": \"by hand\", \"number\": {}}}\n", RECORDS + number);
+    std::fs::write(&file, (0..BY_HAND).map(line).collect::<String>())?;
+    let file = file.display().to_string();
+    let to = format!("kafka://{brokers}/{}raw", other.prefix);
+    let (code, output, errors) = command(&["send", "--to", &to, &file], None).await?;
+    ensure!(code == 0 && output.contains("1000 events accepted"), "{code} {output} {errors}");
+    let (code, _, errors) = command(&["send", "--to", &format!("{to}-not-there"), &file], None).await?;
+    ensure!(code == 1 && errors.contains("has no topic"), "{code} {errors}");
+    Ok(())
 }
 
 /// The numbers of the records whose events are indexed; each once, or this fails.
@@ -92,12 +109,13 @@ async fn topics_of_other_programs_arrive_once_whatever_is_killed() -> anyhow::Re
         source = spawn(&config, folder.path()).await?;
     }
     producing.await??;
+    sent_by_hand(&brokers, &other, folder.path()).await?;
     let poison = NewRecord { value: Bytes::from_static(b"no event"), ..record(0) };
     other.log.produce(vec![poison]).await?;
 
     within(REST, "every record is an event once", || async {
         let numbers = indexed(&site).await?;
-        ensure!(numbers == (0..RECORDS).collect(), "{} of {RECORDS} are there", numbers.len());
+        ensure!(numbers == (0..RECORDS + BY_HAND).collect(), "{} of {RECORDS} are there", numbers.len());
         Ok(())
     })
     .await?;
@@ -110,9 +128,9 @@ async fn topics_of_other_programs_arrive_once_whatever_is_killed() -> anyhow::Re
     })
     .await?;
     within(REST, "every group has finished", || all_done(&site.log)).await?;
-    ensure!(indexed(&site).await?.len() as u64 == RECORDS);
+    ensure!(indexed(&site).await?.len() as u64 == RECORDS + BY_HAND);
     let raw = all_records(&site.log, Topic::Raw).await?;
-    let times_twice = raw.len() as u64 - RECORDS;
+    let times_twice = raw.len() as u64 - RECORDS - BY_HAND;
     let (code, took) = source.terminate().await?;
     ensure!(code == 0 && took < Duration::from_secs(10), "{code} after {took:?}");
     ensure!(members.iter_mut().all(|member| member.process().is_running()), "a stage has ended");

@@ -1,9 +1,10 @@
-//! `mozdef send`: files of log lines to a gateway, a queue or a syslog listener, and back only when they are safe.
+//! `mozdef send`: files of log lines to a gateway, a queue, a topic or a syslog listener, and back only when they are safe.
 //!
 //! In: files (plain, `.gz`, `.zst`) or standard input. Out: requests of up to
 //! 500 events, several under way at once, each repeated under one
 //! `Idempotency-Key` until it is answered. Never: an event sent twice under two ids.
 
+mod kafka;
 mod post;
 mod read;
 mod syslog;
@@ -47,7 +48,7 @@ pub(crate) struct Summary {
 /// Runs the command.
 pub(crate) async fn run(loaded: Loaded, options: Send) -> anyhow::Result<ExitCode> {
     let to = options.to.clone().unwrap_or_else(|| format!("http://{}", loaded.config.ingest.http.listen));
-    let target = Arc::new(Target::new(&to, options.backfill).await?);
+    let target = Arc::new(Target::new(&to, loaded.config.log.kafka.as_ref(), options.backfill).await?);
     let bar = progress_bar();
     let started = Instant::now();
     let summary = send_all(&options, &target, &bar).await;

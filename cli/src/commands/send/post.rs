@@ -44,7 +44,7 @@ impl Poster {
             .with_context(|| format!("{to} is no address such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!(
-                "cannot send to {to}: only http, https, syslog, syslog+tls and syslog+udp addresses are known"
+                "cannot send to {to}: known are http, https, amqp, amqps, sqs, kafka, syslog, syslog+tls and syslog+udp"
             );
         }
         if url.path() == "/" {

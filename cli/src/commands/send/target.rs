@@ -1,4 +1,4 @@
-//! Where `mozdef send` sends to: a gateway, a queue that a bridge takes from, or a syslog listener.
+//! Where `mozdef send` sends to: a gateway, a queue that a bridge takes from, a topic of Kafka, or a syslog listener.
 //!
 //! In: an address and batches. Out: how many events are safe there. Never: a password in an address, which every process
 //! of the machine can read.
@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use ingest::{amqp, sqs};
-use model::config::{AmqpConfig, AmqpTls, SqsConfig};
+use model::config::{AmqpConfig, AmqpTls, KafkaConfig, SqsConfig};
 use model::ids::EventId;
 use model::time::Clock;
 use url::Url;
 
+use super::kafka::KafkaSender;
 use super::post::{Posted, Poster};
 use super::read::{Batch, Kind};
 use super::syslog::{self, SyslogSender};
 
 /// Environment variable with the password of a broker.
-const PASSWORD_VARIABLE: &str = "MOZDEF_PASSWORD";
+pub(super) const PASSWORD_VARIABLE: &str = "MOZDEF_PASSWORD";
 
 /// Where batches go.
 pub(crate) enum Target {
@@ -27,6 +28,8 @@ pub(crate) enum Target {
     Amqp(Box<Queue<amqp::Publisher>>),
     /// A queue of SQS.
     Sqs(Box<Queue<sqs::Sender>>),
+    /// A topic of Kafka.
+    Kafka(KafkaSender),
     /// A syslog listener.
     Syslog(SyslogSender),
 }
@@ -47,13 +50,14 @@ impl<S> Queue<S> {
 }
 
 impl Target {
-    /// By the scheme of an address: `http(s)`, `amqp(s)`, `sqs`, `syslog`, `syslog+tls`, `syslog+udp`.
-    pub(crate) async fn new(to: &str, backfill: bool) -> anyhow::Result<Target> {
+    /// By the scheme of an address: `http(s)`, `amqp(s)`, `sqs`, `kafka`, `syslog`, `syslog+tls`, `syslog+udp`. `log`: the
+    /// log of the configuration, where it is on Kafka.
+    pub(crate) async fn new(to: &str, log: Option<&KafkaConfig>, backfill: bool) -> anyhow::Result<Target> {
         let Some((scheme, _)) = to.split_once("://") else {
             return Ok(Target::Gateway(Poster::new(to, backfill)?));
         };
-        if matches!(scheme, "amqp" | "amqps" | "sqs") && backfill {
-            bail!("--backfill is for gateways: a message of a queue cannot carry it");
+        if matches!(scheme, "amqp" | "amqps" | "sqs" | "kafka") && backfill {
+            bail!("--backfill is for gateways: a message of a queue or topic cannot carry it");
         }
         if syslog::is_syslog(to) {
             if backfill {
@@ -68,6 +72,7 @@ impl Target {
                     publisher.with_context(|| format!("cannot send to {to}"))?,
                 ))))
             }
+            "kafka" => Ok(Target::Kafka(KafkaSender::connect(to, log).await?)),
             "sqs" => {
                 let sender = sqs::Sender::connect(&sqs_config(to)?).await;
                 Ok(Target::Sqs(Box::new(Queue::new(sender.with_context(|| format!("cannot send to {to}"))?))))
@@ -81,6 +86,7 @@ impl Target {
         match self {
             Target::Gateway(poster) => return poster.post(batch).await,
             Target::Syslog(sender) => return sender.post(batch).await,
+            Target::Kafka(sender) => sender.post(batch).await?,
             Target::Amqp(queue) => {
                 let media_type = match batch.kind {
                     Kind::Json => "application/json",
@@ -108,12 +114,13 @@ impl Target {
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         match self {
             Target::Syslog(sender) => sender.close().await,
-            Target::Gateway(_) | Target::Amqp(_) | Target::Sqs(_) => Ok(()),
+            Target::Gateway(_) | Target::Amqp(_) | Target::Sqs(_) | Target::Kafka(_) => Ok(()),
         }
     }
 }
 
-fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The lines of a batch that are not empty.
+pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty())
 }
 

@@ -1,4 +1,4 @@
-//! Secrets of inputs: from a file or an environment variable, never from the configuration itself.
+//! Secrets: from a file or an environment variable, never from the configuration itself.
 //!
 //! In: the names of a file and of a variable. Out: the secret. Never: the secret in an error or a log.
 
@@ -30,13 +30,19 @@ pub enum SecretError {
         /// Why.
         source: std::env::VarError,
     },
+    /// No place is named.
+    #[error("no place is configured for {what}")]
+    Nowhere {
+        /// Which secret.
+        what: &'static str,
+    },
 }
 
 /// A secret from a file (without the line's end), else from a variable; `None` where neither is named.
 ///
 /// # Errors
 /// [`SecretError`] where the one that is named does not give it.
-pub(crate) fn read(
+pub fn read(
     what: &'static str,
     file: Option<&Path>,
     variable: Option<&str>,
@@ -55,6 +61,18 @@ pub(crate) fn read(
         Ok(secret) => Ok(Some(secret)),
         Err(source) => Err(SecretError::Variable { what, variable: variable.to_owned(), source }),
     }
+}
+
+/// As [`read`], where one of the two must be named.
+///
+/// # Errors
+/// [`SecretError`] where neither is named, or does not give it.
+pub fn needed(
+    what: &'static str,
+    file: Option<&Path>,
+    variable: Option<&str>,
+) -> Result<String, SecretError> {
+    read(what, file, variable)?.ok_or(SecretError::Nowhere { what })
 }
 
 #[cfg(test)]
