@@ -3,6 +3,7 @@
 mod address;
 mod audit_noise;
 mod auditd_fixup;
+mod auditd_line;
 mod bro_fixup;
 mod cloudtrail;
 mod cloudtrail_record;
@@ -59,6 +60,7 @@ use crate::plugin::Builtin;
 /// Every native plugin. The chain sorts by priority and name.
 pub const ALL: &[Builtin] = &[
     auditd_fixup::AUDITD_FIXUP,
+    auditd_line::AUDITD_LINE,
     bro_fixup::BRO_FIXUP,
     cloudtrail::CLOUDTRAIL,
     cloudtrail_record::CLOUDTRAIL_RECORD,

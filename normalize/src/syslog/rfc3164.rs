@@ -28,10 +28,28 @@ pub(super) fn parse<'l>(line: &'l str, priority: Option<u8>, reference: Referenc
         if !take_cisco(start, &mut message) {
             take_tag(tag.trim_start_matches(' '), &mut message);
         }
-    } else {
+    } else if !take_audit(start, reference, &mut message) {
         take_cisco_of_file(start, reference, &mut message);
     }
     message
+}
+
+/// `type=EXECVE msg=audit(1364481363.243:24287): …`, as the Linux audit daemon writes its file. True where the line is one.
+fn take_audit<'l>(start: &'l str, reference: Reference, message: &mut Message<'l>) -> bool {
+    const MARK: &str = " msg=audit(";
+    if !start.starts_with("type=") && !start.starts_with("node=") {
+        return false;
+    }
+    let Some((_, rest)) = start.split_once(MARK) else { return false };
+    let Some((stamp, _)) = rest.split_once("):") else { return false };
+    let seconds = stamp.split_once(':').map_or(stamp, |(seconds, _)| seconds);
+    let Some(time) = crate::dates::from_text(seconds, reference) else { return false };
+    message.shape = Shape::Rfc3164;
+    message.time = Some(time);
+    message.program = start.find(MARK).and_then(|at| start.get(at..)?.get(5..10));
+    message.hostname =
+        start.strip_prefix("node=").and_then(|rest| rest.split(' ').next()).filter(|host| is_host(host));
+    true
 }
 
 /// `192.0.2.1 42: Feb 17 13:40:03.673: %SYS-5-CONFIG_I: text`, as a collector of Cisco's messages writes its file.

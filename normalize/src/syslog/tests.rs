@@ -143,6 +143,11 @@ fn priorities_and_what_devices_send() {
     check("<134>00:01:01: %SYSMGR-STANDBY-3-SHUT: The", "3164|-|-|%SYSMGR-STANDBY-3-SHUT|-|-|The");
     check("<134>42: r1: 1d02h: %SYS-5-CONFIG_I: By x", "3164|-|r1|%SYS-5-CONFIG_I|-|-|By x");
     check(
+        "type=PATH msg=audit(1785747907.123:42): name=\"/etc/shadow\"",
+        "3164|2026-08-03T09:05:07.123000|-|audit|-|-|type=PATH msg=audit(1785747907.123:42): name=\"/etc/shadow\"",
+    );
+    check("type=X msg=audit(): y", "text|-|-|-|-|-|type=X msg=audit(): y");
+    check(
         "192.0.2.1 42: Aug  3 09:05:07.123: %PARSER-5-CFG: User:x",
         "3164|2026-08-03T09:05:07.123000|192.0.2.1|%PARSER-5-CFG|-|-|User:x",
     );
