@@ -16,7 +16,7 @@ export MOZDEF_SHARED ?= $(abspath $(CASES)/..)
 CI_PROFILE := --profile ci
 # Log of the end-to-end suite: local, kafka, or both one after the other.
 MOZDEF_TEST_LOG ?= both
-BENCHES := model:event normalize:normalize stream:log ingest:gateway ingest:syslog sink:sink embedded:index correlate:window correlate:rules tests:whole
+BENCHES := model:event normalize:normalize stream:log ingest:gateway ingest:syslog sink:sink embedded:index correlate:window correlate:rules tests:whole tests:plugins
 
 .PHONY: help run demo test cases bench faults lint rust chart-tools deny test-beside-servers
 

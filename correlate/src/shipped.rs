@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = &[
     ("linux/su_failures.yaml", include_str!("../../rules/linux/su_failures.yaml")),
     ("linux/sudo_refused.yaml", include_str!("../../rules/linux/sudo_refused.yaml")),
     ("logsources.yaml", include_str!("../../rules/logsources.yaml")),
+    ("mozdef/plugin_quarantined.yaml", include_str!("../../rules/mozdef/plugin_quarantined.yaml")),
     ("network/suricata_high_severity.yaml", include_str!("../../rules/network/suricata_high_severity.yaml")),
     ("network/zeek_scan.yaml", include_str!("../../rules/network/zeek_scan.yaml")),
 ];

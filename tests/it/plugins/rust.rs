@@ -28,15 +28,20 @@ fn config(name: &str) -> PluginsConfig {
     config
 }
 
-fn load(name: &str) -> Option<Arc<Loaded>> {
-    let component = match plugins::build::rust(&project(name)) {
-        Ok(component) => component,
+/// The component of a project; none where the tools cannot be had.
+fn component(project: &Path, features: &[String]) -> Option<Vec<u8>> {
+    match plugins::build::rust(project, features) {
+        Ok(component) => Some(component),
         Err(error) if error.is_about_tools() => {
             data::skipped(&format!("Rust plugins are not tested as WebAssembly: {error}"));
-            return None;
+            None
         }
         Err(error) => panic!("{error}"),
-    };
+    }
+}
+
+fn load(name: &str) -> Option<Arc<Loaded>> {
+    let component = component(&project(name), &[])?;
     assert!(component.len() < 300_000, "{name} has {} bytes", component.len());
     let outline = plugins::inspect::outline(&component).unwrap();
     assert_eq!(outline.not_offered().count(), 0);
@@ -60,6 +65,54 @@ fn check<P: Plugin>() {
     for case in &cases {
         assert_eq!(judge.judge(case), Judgement::Passed, "{}, WebAssembly: {}", P::NAME, case.name);
     }
+}
+
+/// Built-ins that are compiled both ways.
+const BUILTINS: [&str; 7] =
+    ["large_strings", "netflowFixup", "observium", "parse_sshd", "parse_su", "rt_flow", "snmptt"];
+
+/// Events for a built-in: recorded ones, where they are, and those of the example in Python of its name.
+fn inputs(name: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let example = root.join(format!("wasm-plugins/examples/python/{name}.cases.jsonl"));
+    let recorded = data::folder().map(|folder| folder.join(format!("cases/mozdef/normalise/{name}.jsonl")));
+    let files = [Some(example), recorded].into_iter().flatten();
+    let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    let mut inputs: Vec<String> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["input"].to_string()).collect();
+    inputs.push(r#"{"summary":"pam_unix(su:session): session opened for user u by (uid=0)","details":{"program":"su"}}"#.to_owned());
+    inputs.push(
+        r#"{"summary":"Accepted publickey for joe from 192.0.2.7 port 26476 ssh2","processname":"sshd"}"#
+            .to_owned(),
+    );
+    inputs.push(r#"{"summary":7,"details":[],"tags":null}"#.to_owned());
+    inputs
+}
+
+#[test]
+fn built_ins_do_the_same_as_webassembly() {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/builtins");
+    let (mut compared, mut changed) = (0, 0);
+    for name in BUILTINS {
+        let Some(component) = component(&guests, &[name.to_owned()]) else { return };
+        let loader = Loader::new(config(name), Cache::default(), Arc::new(NoTables), None);
+        let guest = Arc::new(loader.load(name, &component, None).unwrap());
+        let mut guest = Judge::guest(guest, &NormalizeConfig::default()).unwrap();
+        let mut native = Judge::native(name, &NormalizeConfig::default()).unwrap();
+        for input in inputs(name) {
+            let now = model::time::Timestamp::EPOCH;
+            let made = |judge: &mut Judge| judge.run(&input, normalize::plugin::Metadata::default(), now);
+            let (native, guest) = (made(&mut native), made(&mut guest));
+            match (&native, &guest) {
+                (Ok(native), Ok(guest)) => assert_eq!(guest, native, "{name}: {input}"),
+                (native, guest) => assert_eq!(guest.is_err(), native.is_err(), "{name}: {input}"),
+            }
+            compared += 1;
+            changed += usize::from(native.is_ok_and(|made| made.is_some_and(|(json, _)| json != input)));
+        }
+    }
+    println!("{compared} events through {} built-ins, {changed} of them changed", BUILTINS.len());
+    assert!(changed >= 7, "{changed}");
 }
 
 #[test]

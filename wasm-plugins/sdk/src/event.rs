@@ -23,6 +23,8 @@ pub struct Event<'d> {
     patch: Map<String, Value>,
     /// The whole document, once a patch cannot say what is wanted.
     whole: Option<Value>,
+    /// Another document in its place.
+    replacement: Option<String>,
 }
 
 /// What becomes of an event, as the contract has it.
@@ -72,7 +74,7 @@ impl Answer {
 impl<'d> Event<'d> {
     /// The event of a document.
     pub fn new(document: &'d str, received_ms: i64, index: Option<String>, id: Option<String>) -> Event<'d> {
-        Event { document, received_ms, index, id, patch: Map::new(), whole: None }
+        Event { document, received_ms, index, id, patch: Map::new(), whole: None, replacement: None }
     }
 
     /// When it was received, in milliseconds since 1970.
@@ -155,8 +157,16 @@ impl<'d> Event<'d> {
         }
     }
 
+    /// Puts another document in the place of the event; what is set afterwards does not count.
+    pub fn replace(&mut self, document: impl Into<String>) {
+        self.replacement = Some(document.into());
+    }
+
     /// The answer, when the plugin is done.
-    pub(crate) fn finish(self) -> Answer {
+    pub(crate) fn finish(mut self) -> Answer {
+        if let Some(document) = self.replacement.take() {
+            return self.with(Change::Replaced(document));
+        }
         let change = match &self.whole {
             Some(whole) => Change::Replaced(whole.to_string()),
             None if self.patch.is_empty() => Change::Unchanged,

@@ -26,11 +26,11 @@ pub fn sdk_files() -> [(&'static str, &'static str); 5] {
     ]
 }
 
-/// The component of a project.
+/// The component of a project, with these of its features.
 ///
 /// # Errors
 /// See [`BuildError`].
-pub fn rust(project: &Path) -> Result<Vec<u8>, BuildError> {
+pub fn rust(project: &Path, features: &[String]) -> Result<Vec<u8>, BuildError> {
     let manifest = project.join("Cargo.toml");
     if !manifest.exists() {
         return Err(BuildError::Source(format!("{} is not there", manifest.display())));
@@ -38,6 +38,7 @@ pub fn rust(project: &Path) -> Result<Vec<u8>, BuildError> {
     has_target(project)?;
     let output = Command::new("cargo")
         .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args(["--features", &features.join(",")])
         .current_dir(project)
         .stderr(Stdio::piped())
         .output()

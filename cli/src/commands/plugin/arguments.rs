@@ -63,6 +63,9 @@ pub(crate) struct Build {
     /// Where the component goes; `NAME.wasm` here by default.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Features of the Cargo project, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub features: Vec<String>,
     /// The plugin's version, where the source does not say it (Python).
     #[arg(long, default_value = "0.1.0")]
     pub plugin_version: String,

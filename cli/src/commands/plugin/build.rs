@@ -14,7 +14,7 @@ use crate::output;
 /// Runs the command.
 pub(super) fn run(config: &Config, options: &Build) -> anyhow::Result<ExitCode> {
     let source = &options.source;
-    let component = component_of(source, &options.plugin_version)?;
+    let component = component_of(source, options)?;
     let out = match &options.out {
         Some(out) => out.clone(),
         None => PathBuf::from(format!("{}.wasm", name(source)?)),
@@ -47,14 +47,14 @@ pub(super) fn words(description: &plugins::contract::Description) -> String {
     }
 }
 
-fn component_of(source: &Path, version: &str) -> anyhow::Result<Vec<u8>> {
+fn component_of(source: &Path, options: &Build) -> anyhow::Result<Vec<u8>> {
     if source.is_dir() {
-        return Ok(build::rust(source)?);
+        return Ok(build::rust(source, &options.features)?);
     }
     match source.extension().and_then(|extension| extension.to_str()) {
         Some("py") => {
             let folder = Cache::user_folder().context("no cache folder: set HOME or XDG_CACHE_HOME")?;
-            Ok(build::python(source, version, &folder)?)
+            Ok(build::python(source, &options.plugin_version, &folder)?)
         }
         Some("wasm") => {
             let module = read(source)?;
