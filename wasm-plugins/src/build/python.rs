@@ -49,6 +49,9 @@ pub fn python(source: &Path, version: &str, cache: &Path) -> Result<Vec<u8>, Bui
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // Python leaves its byte code beside the source; nobody has asked for it.
+    let byte_code = folder.join("__pycache__");
+    let was_there = byte_code.exists();
     // The plugin's folder too, so that it may be of several files.
     let output = run(Command::new(&tool)
         .arg("-d")
@@ -60,6 +63,9 @@ pub fn python(source: &Path, version: &str, cache: &Path) -> Result<Vec<u8>, Bui
         .arg("-o")
         .arg(&out))
     .map_err(file_error(&tool))?;
+    if !was_there && byte_code.exists() {
+        std::fs::remove_dir_all(&byte_code).map_err(file_error(&byte_code))?;
+    }
     if !output.status.success() {
         return Err(BuildError::Compile(tail(&output)));
     }
