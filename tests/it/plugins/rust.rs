@@ -33,7 +33,8 @@ fn component(project: &Path, features: &[String]) -> Option<Vec<u8>> {
     match plugins::build::rust(project, features) {
         Ok(component) => Some(component),
         Err(error) if error.is_about_tools() => {
-            data::skipped(&format!("Rust plugins are not tested as WebAssembly: {error}"));
+            // The target comes from the toolchain's own server, which not every machine reaches.
+            println!("SKIPPED: Rust plugins are not tested as WebAssembly: {error}");
             None
         }
         Err(error) => panic!("{error}"),
