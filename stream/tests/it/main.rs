@@ -25,4 +25,5 @@ mod kill9;
 mod kit;
 mod local_contract;
 mod simulated_contract;
+mod waiting;
 mod worker_loop;
